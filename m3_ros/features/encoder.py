@@ -1,0 +1,87 @@
+"""The contract of every foundation model: pixels, and where it has words words, into vectors of one space."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """What an encoder saw in one image.
+
+    Grid encoders give `features` [h, w, D]: cell (i, j) covers the pixels [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the
+    image given, whatever its aspect ratio. Region encoders give `features` [R, D] and `index` [h, w] with the region of each cell, -1 for none.
+    """
+
+    features: Float[Tensor, "*grid D"]
+    """Grid or region vectors, not normalised."""
+    valid: Bool[Tensor, "h w"]
+    """Cells that hold a feature."""
+    image_size: tuple[int, int]
+    """Width and height [px] of the encoded image."""
+    index: Int[Tensor, "h w"] | None = None
+    """Region of each cell (-1: none), or None for grid encoders."""
+
+    def at(self, u: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
+        """Sample the nearest cell at pixel coordinates (u right, v down; centres at +0.5); returns vectors and validity."""
+        h, w = self.valid.shape
+        j = (u * (w / self.image_size[0])).long().clamp(0, w - 1)
+        i = (v * (h / self.image_size[1])).long().clamp(0, h - 1)
+        valid = self.valid[i, j]
+        if self.index is None:
+            return self.features[i, j], valid
+        region = self.index[i, j]
+        return self.features[region.clamp(min=0)], valid & (region >= 0)
+
+    def dense(self) -> Float[Tensor, "h w D"]:
+        """Return the vectors as a grid; cells without a feature are zero."""
+        if self.index is None:
+            return self.features * self.valid[..., None]
+        return self.features[self.index.clamp(min=0)] * (self.valid & (self.index >= 0))[..., None]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A model that turns pixels, and words, into vectors of one space."""
+
+    @property
+    def name(self) -> str:
+        """Short name in the registry."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Fingerprint of weights and preprocessing; a memory stores it and refuses another."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length D of the vectors."""
+        ...
+
+    @property
+    def background_phrases(self) -> tuple[str, ...]:
+        """Phrases that a query is weighed against: what else a pixel may show. Empty where the model has no words."""
+        ...
+
+    def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
+        """Encode one image of any size and aspect ratio."""
+        ...
+
+    def encode_text(self, texts: list[str]) -> Float[Tensor, "n D"]:
+        """Encode phrases to unit vectors.
+
+        Raises:
+            EncoderError: the model has no words.
+        """
+        ...
+
+
+def unit(x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
+    """Scale vectors to length one; zero stays zero."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)

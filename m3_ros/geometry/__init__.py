@@ -1,0 +1,1 @@
+"""Poses, cameras, boxes and grids: pure maths, no input or output."""
