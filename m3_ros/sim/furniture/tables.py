@@ -1,0 +1,68 @@
+"""Tables and coffee tables."""
+
+import numpy as np
+
+from m3_ros.sim.finishes import Finish, draw_finish, draw_metal
+from m3_ros.sim.items import Item, Kind, Placement, Support, item
+from m3_ros.sim.patches import Shape
+
+Rng = np.random.Generator
+
+
+def _square_legs(shape: Shape, finish: Finish, half: tuple[float, float], height: float, width: float) -> None:
+    half_x, half_y = half
+    for x in (-half_x, half_x):
+        for y in (-half_y, half_y):
+            shape.box((x, y, height / 2), (width, width, height), finish.along(2), skip=("z-",))
+
+
+def _slab(shape: Shape, finish: Finish, size: tuple[float, float], height: float, thick: float) -> None:
+    shape.rounded_box((0, 0, height - thick / 2), (*size, thick), min(0.015, thick / 2), finish.along(0), 4)
+
+
+def _disc(shape: Shape, finish: Finish, radius: float, height: float, thick: float) -> None:
+    r, t = radius, thick
+    profile = [(0, -t), (r - 0.012, -t), (r, -t * 0.6), (r, -t * 0.3), (r - 0.01, 0), (0, 0)]
+    shape.lathe((0, 0, height), profile, finish.along(0), 32, cells=9)
+
+
+def _pedestal(shape: Shape, finish: Finish, radius: float, height: float) -> None:
+    m = finish.along(2)
+    foot = [(radius * 0.6, 0), (radius * 0.6, 0.025), (radius * 0.2, 0.06), (0.045, 0.12), (0.045, height)]
+    shape.lathe((0, 0, 0), foot, m, 20, cells=9)
+
+
+def _trestle(shape: Shape, finish: Finish, half_x: float, half_y: float, height: float) -> None:
+    m = finish.along(2)
+    for x in (-half_x, half_x):
+        shape.box((x, 0, height / 2), (0.05, half_y * 1.5, 0.08), m, skip=("z+",))
+        for y in (-half_y, half_y):
+            shape.tube([(x, y, 0), (x, y * 0.35, height)], 0.028, m, 6)
+    shape.box((0, 0, height * 0.5), (2 * half_x, 0.03, 0.07), finish.along(0))
+
+
+def make_table(rng: Rng) -> Item:
+    """Draw a dining table: four legs, round on a pedestal, or on trestles."""
+    shape, top = Shape(), draw_finish(rng, 0.6)
+    legs = top if rng.random() < 0.6 else draw_metal(rng) if rng.random() < 0.5 else draw_finish(rng)
+    height, thick = float(rng.uniform(0.70, 0.78)), float(rng.uniform(0.025, 0.055))
+    variant = int(rng.integers(4))
+    if variant == 1:
+        radius = float(rng.uniform(0.4, 0.62))
+        _disc(shape, top, radius, height, thick)
+        _pedestal(shape, legs, radius, height - thick)
+        return item("table", shape.grounded(), top.words, Support(height, radius * 0.6, radius * 0.6))
+    half_x, half_y = float(rng.uniform(0.48, 0.82)), float(rng.uniform(0.32, 0.46))
+    _slab(shape, top, (2 * half_x, 2 * half_y), height, thick)
+    if variant == 2:
+        _trestle(shape, legs, half_x - 0.12, half_y - 0.05, height - thick)
+    else:
+        width = float(rng.uniform(0.035, 0.08))
+        _square_legs(shape, legs, (half_x - width, half_y - width), height - thick, width)
+        if variant == 0:
+            size = (2 * (half_x - width), 2 * (half_y - width), 0.07)
+            shape.box((0, 0, height - thick - 0.035), size, top.along(0), skip=("z+",))
+    return item("table", shape.grounded(), top.words, Support(height, half_x - 0.08, half_y - 0.08))
+
+
+KINDS = (Kind("table", make_table, Placement.FLOOR),)
