@@ -38,3 +38,12 @@ def ignore_progress(progress: Progress) -> None:
 def never_cancelled() -> bool:
     """Say that nobody wants to stop."""
     return False
+
+
+_SHARE = {"read": 0.05, "features": 0.15, "geometry": 0.6, "memory": 0.15, "save": 0.05}
+
+
+def overall_fraction(progress: Progress) -> float:
+    """Return the share of the whole job that is done, in [0, 1], from typical shares of the stages."""
+    before = sum(_SHARE[s] for s in STAGES[: STAGES.index(progress.stage)])
+    return min(1.0, before + _SHARE[progress.stage] * progress.fraction)

@@ -1,0 +1,46 @@
+"""`m3 train RECORDING`: build a memory from a recording."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from m3_ros.cli.progress_line import ProgressLine
+
+
+def run(
+    recording: Annotated[Path, tyro.conf.Positional],
+    out: Path | None = None,
+    preset: Literal["seconds", "balanced", "best"] = "balanced",
+    encoders: tuple[str, ...] = ("embedded",),
+    max_width: int = 640,
+    max_seconds: float = 0.0,
+    seed: int = 0,
+    cache_dir: Path | None = None,
+) -> int:
+    """Build a memory from a recording.
+
+    Args:
+        recording: Bag (folder, .mcap or .db3) or posed sequence (folder with transforms.json).
+        out: Folder of the memory; default: next to the recording with the suffix .m3.
+        preset: Time against quality of the geometry.
+        encoders: Whose features the memory holds.
+        max_width: Wider pictures are scaled down to this [px].
+        max_seconds: Time budget of the geometry stage [s]; 0: the preset's own.
+        seed: Seed of every random choice.
+        cache_dir: Keep features here between runs.
+    """
+    from m3_ros.training.pipeline import TrainingSettings, train
+
+    memory_path = out or recording.with_suffix(".m3")
+    settings = TrainingSettings(
+        preset=preset, encoders=encoders, max_width=max_width, max_seconds=max_seconds, seed=seed, cache_dir=cache_dir
+    )
+    with ProgressLine() as line:
+        report = train(recording, memory_path, settings, line.show)
+    print(
+        f"{report.memory_path}: {report.gaussians} Gaussians from {report.keyframes} keyframes, "
+        f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s of them geometry)"
+    )
+    print(f'ask it: m3 ask {report.memory_path} "find the chair"')
+    return 0

@@ -1,0 +1,169 @@
+"""The offline job: a recording in, a memory on disk out. Stages: read, features, geometry, memory, save."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
+from m3_ros.training.memory_stage import MemorySettings, build_memory
+
+from m3_ros.errors import Cancelled, TrainingError
+from m3_ros.features import load_encoder
+from m3_ros.memory import Provenance, save_memory
+from m3_ros.recording import Frame, KeyframeSettings, describe, read, resize_frame, select_keyframes
+from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training does; presets fill in the geometry stage."""
+
+    preset: str = "balanced"
+    """Time against quality of the geometry stage: seconds, balanced or best."""
+    encoders: tuple[str, ...] = ("embedded",)
+    """Encoders of the registry whose features the memory holds."""
+    max_width: int = 640
+    """Wider pictures are scaled down to this [px]."""
+    keyframes: KeyframeSettings = field(default_factory=KeyframeSettings)
+    """Which frames are trained on."""
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    """Settings of the memory stage."""
+    max_seconds: float = 0.0
+    """Time budget of the geometry stage [s]; 0: the preset's own."""
+    max_gaussians: int = 0
+    """Hard cap on the number of Gaussians; 0: the preset's own."""
+    held_out_every: int = 8
+    """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
+    cache_dir: Path | None = None
+    """Where features are cached between runs; None: no cache."""
+    seed: int = 0
+    """Seed of every random choice."""
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training did."""
+
+    memory_path: Path
+    """Folder of the saved memory."""
+    keyframes: int
+    """Frames trained on or held out."""
+    psnr_db: float
+    """Mean PSNR over the held-out views [dB]; nan without any."""
+    gaussians: int
+    """Gaussians in the memory."""
+    seconds: float
+    """Time taken by the whole job [s]."""
+    geometry_seconds: float
+    """Time taken by the geometry stage [s]."""
+
+
+def train(
+    recording: Path,
+    memory_path: Path,
+    settings: TrainingSettings | None = None,
+    progress: ProgressCallback = ignore_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TrainingReport:
+    """Build the memory of a recording and save it.
+
+    Raises:
+        RecordingError: the recording cannot be used.
+        TrainingError: it can be read but not trained on.
+        Cancelled: `cancelled` said so; nothing was written.
+    """
+    settings = settings or TrainingSettings()
+    start = time.monotonic()
+    geometry_settings = _geometry_settings(settings)
+    encoders = [load_encoder(name) for name in settings.encoders]
+    keyframes = read_keyframes(recording, settings, progress, cancelled)
+    geometry = train_geometry(keyframes, geometry_settings, progress, cancelled)
+    memory = build_memory(
+        keyframes,
+        geometry.gaussians,
+        encoders,
+        settings.memory,
+        progress,
+        cancelled,
+        held_out=geometry.held_out,
+        provenance=_provenance(recording, settings, geometry),
+        cache_dir=settings.cache_dir,
+    )
+    progress(Progress("save", 0.0))
+    save_memory(memory, memory_path)
+    progress(Progress("save", 1.0))
+    report = TrainingReport(
+        memory_path,
+        len(keyframes),
+        geometry.psnr_db,
+        len(geometry.gaussians),
+        time.monotonic() - start,
+        geometry.seconds,
+    )
+    log.info(
+        "memory of %d keyframes, %d Gaussians, held-out PSNR %.2f dB",
+        report.keyframes,
+        report.gaussians,
+        report.psnr_db,
+    )
+    return report
+
+
+def read_keyframes(
+    recording: Path,
+    settings: TrainingSettings,
+    progress: ProgressCallback = ignore_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> list[Frame]:
+    """Read a recording and keep the frames worth training on, scaled down where they are wide.
+
+    Raises:
+        TrainingError: fewer than two keyframes are left.
+    """
+    total = max(1, describe(recording).frames)
+
+    def watched(frames: Iterator[Frame]) -> Iterator[Frame]:
+        for i, frame in enumerate(frames):
+            if cancelled():
+                raise Cancelled("training was cancelled while the recording was read; nothing was written")
+            if i % 10 == 0:
+                progress(Progress("read", min(1.0, i / total)))
+            yield resize_frame(frame, settings.max_width) if frame.camera.width > settings.max_width else frame
+
+    keyframes = select_keyframes(watched(read(recording)), settings.keyframes)
+    if len(keyframes) < 2:
+        raise TrainingError(
+            f"{recording} gives {len(keyframes)} keyframe(s), training needs at least 2 from different places: "
+            "record a walk, or lower keyframes.min_translation_m"
+        )
+    progress(Progress("read", 1.0))
+    return keyframes
+
+
+def _geometry_settings(settings: TrainingSettings) -> GeometrySettings:
+    geometry = GeometrySettings.preset(settings.preset)
+    geometry = replace(geometry, held_out_every=settings.held_out_every, seed=settings.seed)
+    if settings.max_seconds > 0:
+        geometry = replace(geometry, max_seconds=settings.max_seconds)
+    if settings.max_gaussians > 0:
+        geometry = replace(geometry, max_gaussians=settings.max_gaussians)
+    return geometry
+
+
+def _provenance(recording: Path, settings: TrainingSettings, geometry: GeometryResult) -> Provenance:
+    return Provenance.now(
+        recording=str(recording),
+        preset=settings.preset,
+        seed=settings.seed,
+        psnr_db=geometry.psnr_db,
+        steps=geometry.steps,
+    )
+
+
+def held_out_frames(keyframes: Sequence[Frame], report: GeometryResult) -> list[Frame]:
+    """Return the keyframes that were kept from training."""
+    return [keyframes[i] for i in report.held_out]
