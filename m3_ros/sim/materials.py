@@ -97,8 +97,8 @@ def checked(colour: ArrayLike, second: ArrayLike, period: float) -> Material:
     c, c2 = rgb(colour), rgb(second)
 
     def material(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
-        bands = ((p / np.float32(period)) % 1 < 0.5).astype(np.float32)
-        return _limit(mix(c, c2, bands.sum(-1) / 3) * (0.92 + 0.08 * noise(p, 0.01, 2))[..., None])
+        bands = ((p / np.float32(period)) % 1 < 0.5).sum(-1).astype(np.float32)
+        return _limit(mix(c, c2, bands / 3) * (0.92 + 0.08 * noise(p, 0.01, 2))[..., None])
 
     return material
 

@@ -1,8 +1,8 @@
-"""Things to sit on: chairs, stools, sofas and their cushions."""
+"""Chairs and stools."""
 
 import numpy as np
 
-from m3_ros.sim.finishes import Finish, around, draw_fabric, draw_finish, draw_metal
+from m3_ros.sim.finishes import Finish, around, draw_fabric, draw_finish, draw_metal, pick
 from m3_ros.sim.items import Item, Kind, Placement, item
 from m3_ros.sim.patches import Shape, rotate_x
 
@@ -77,4 +77,26 @@ def make_chair(rng: Rng) -> Item:
     return item("chair", shape.grounded(), words)
 
 
-KINDS = (Kind("chair", make_chair, Placement.FLOOR),)
+def make_stool(rng: Rng) -> Item:
+    """Draw a stool: a round or square seat on three or four legs, low or at bar height."""
+    shape, seat, legs = Shape(), draw_finish(rng), draw_finish(rng) if rng.random() < 0.5 else draw_metal(rng)
+    height, r = float(pick(rng, (0.45, 0.48, 0.68))) * float(rng.uniform(0.95, 1.05)), float(rng.uniform(0.15, 0.2))
+    if rng.random() < 0.3:
+        seat = draw_fabric(rng)
+    thick = float(rng.uniform(0.03, 0.08))
+    if rng.random() < 0.65:
+        shape.lathe((0, 0, height - thick), [(0, 0), (r, 0), (r, thick * 0.8), (r - 0.015, thick), (0, thick)], seat.along(0), 24)
+    else:
+        shape.rounded_box((0, 0, height - thick / 2), (2 * r, 1.8 * r, thick), 0.02, seat.along(0))
+    count = int(rng.integers(3, 5))
+    turn = np.arange(count) * 2 * np.pi / count + np.pi / 4
+    for x, y in zip(np.cos(turn), np.sin(turn), strict=True):
+        shape.tube([(x * r, y * r, 0), (x * r * 0.65, y * r * 0.65, height - thick * 0.6)], 0.016, legs.along(2))
+    ring = np.linspace(0, 2 * np.pi, 13)
+    z = height * 0.35
+    around_legs = r * (1 - 0.35 * 0.35)
+    shape.tube(np.stack([around_legs * np.cos(ring), around_legs * np.sin(ring), np.full(13, z)], 1), 0.009, legs.along(0), 6)
+    return item("stool", shape.grounded(), seat.words)
+
+
+KINDS = (Kind("chair", make_chair, Placement.FLOOR), Kind("stool", make_stool, Placement.FLOOR))

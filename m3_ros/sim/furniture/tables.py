@@ -65,4 +65,36 @@ def make_table(rng: Rng) -> Item:
     return item("table", shape.grounded(), top.words, Support(height, half_x - 0.08, half_y - 0.08))
 
 
-KINDS = (Kind("table", make_table, Placement.FLOOR),)
+def _shelf_legs(shape: Shape, finish: Finish, half: tuple[float, float], height: float) -> None:
+    _square_legs(shape, finish, half, height, 0.05)
+    shape.box((0, 0, height * 0.35), (2 * half[0], 2 * half[1], 0.02), finish.along(0))
+
+
+def make_coffee_table(rng: Rng) -> Item:
+    """Draw a low table: round on three legs, a slab on sleigh legs, with a shelf, or a block."""
+    shape, top = Shape(), draw_finish(rng, 0.6)
+    legs = top if rng.random() < 0.5 else draw_metal(rng)
+    height, variant = float(rng.uniform(0.34, 0.46)), int(rng.integers(4))
+    if variant == 0:
+        r = float(rng.uniform(0.32, 0.48))
+        _disc(shape, top, r, height, 0.045)
+        for a in np.arange(3) * 2 * np.pi / 3:
+            x, y = r * np.cos(a), r * np.sin(a)
+            shape.tube([(0.8 * x, 0.8 * y, 0), (0.62 * x, 0.62 * y, height - 0.03)], (0.016, 0.024), legs.along(2))
+        return item("coffee table", shape.grounded(), top.words, Support(height, r * 0.6, r * 0.6))
+    half_x, half_y = float(rng.uniform(0.4, 0.58)), float(rng.uniform(0.24, 0.34))
+    _slab(shape, top, (2 * half_x, 2 * half_y), height, 0.04)
+    if variant == 1:
+        for x in (-half_x + 0.1, half_x - 0.1):
+            y, z = half_y - 0.03, height - 0.03
+            shape.tube([(x, -y, z), (x, -y, 0.02), (x, y, 0.02), (x, y, z)], 0.014, legs.material, 6)
+    elif variant == 2:
+        _shelf_legs(shape, legs, (half_x - 0.05, half_y - 0.05), height - 0.04)
+    else:
+        shape.box((0, 0, height / 2 - 0.02), (2 * half_x - 0.06, 2 * half_y - 0.06, height - 0.04), top.along(0), skip=("z+", "z-"))
+        for x in (-half_x / 2, half_x / 2):
+            shape.box((x, -half_y + 0.025, height / 2), (half_x - 0.06, 0.016, height * 0.6), legs.along(0))
+    return item("coffee table", shape.grounded(), top.words, Support(height, half_x - 0.06, half_y - 0.06))
+
+
+KINDS = (Kind("table", make_table, Placement.FLOOR), Kind("coffee table", make_coffee_table, Placement.FLOOR))

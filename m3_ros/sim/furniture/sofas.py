@@ -1,0 +1,97 @@
+"""Sofas and the cushions on them."""
+
+import numpy as np
+
+from m3_ros.sim.finishes import Finish, draw_fabric, draw_finish, draw_metal
+from m3_ros.sim.items import Item, Kind, Placement, Support, item
+from m3_ros.sim.patches import Shape, rotate_x, rotate_y
+
+Rng = np.random.Generator
+_SEAT = 0.47  # height of the seat [m]
+_DEPTH = 0.84
+
+
+def _cushions(shape: Shape, cloth: Finish, width: float, count: int) -> None:
+    """Seat and back cushions side by side over a width [m]."""
+    w = width / count
+    for k in range(count):
+        x = (k + 0.5) * w - width / 2
+        shape.rounded_box((x, -0.08, _SEAT - 0.08), (w - 0.015, 0.68, 0.17), 0.06, cloth.material, bulge=0.015)
+        shape.rounded_box((x, 0.21, _SEAT + 0.18), (w - 0.02, 0.18, 0.40), 0.07, cloth.material, R=rotate_x(-0.16), bulge=0.025)
+
+
+def _feet(shape: Shape, finish: Finish, width: float, height: float) -> None:
+    for x in (-width / 2 + 0.08, width / 2 - 0.08):
+        for y in (-0.34, 0.34):
+            shape.cylinder((x, y, 0), 0.018, height, finish.along(2), 0.026, sides=8)
+
+
+def _boxy(shape: Shape, cloth: Finish, width: float, arm: float, height: float) -> None:
+    """A block with block arms."""
+    m = cloth.material
+    shape.rounded_box((0, 0, 0.2), (width, _DEPTH, 0.25), 0.04, m)
+    shape.rounded_box((0, 0.33, 0.5), (width, 0.18, 0.60), 0.06, m)
+    for x in (-1, 1):
+        shape.rounded_box((x * (width - arm) / 2, 0, height / 2 + 0.05), (arm, _DEPTH, height), 0.05, m)
+
+
+def _rolled(shape: Shape, cloth: Finish, width: float, arm: float, height: float) -> None:
+    """Arms that end in rolls, a rolled back."""
+    m = cloth.material
+    shape.rounded_box((0, 0, 0.2), (width, _DEPTH, 0.25), 0.04, m)
+    shape.rounded_box((0, 0.33, 0.48), (width - 0.1, 0.16, 0.62), 0.07, m)
+    roll, lying = arm * 0.62, rotate_x(-np.pi / 2)
+    shape.cylinder((-width / 2 + 0.06, 0.34, 0.8), roll * 0.8, width - 0.12, m, R=rotate_y(np.pi / 2))
+    for x in (-1, 1):
+        shape.rounded_box((x * (width - arm) / 2, 0, height / 2), (arm * 0.75, _DEPTH, height - 0.02), 0.03, m)
+        shape.cylinder((x * (width - arm) / 2, -_DEPTH / 2 - 0.01, height), roll, _DEPTH, m, R=lying)
+
+
+def _framed(shape: Shape, frame: Finish, width: float, height: float) -> None:
+    """A slender wooden or metal frame with open arms."""
+    shape.box((0, 0, 0.26), (width - 0.06, _DEPTH - 0.06, 0.07), frame.along(0))
+    shape.box((0, 0.36, 0.62), (width - 0.06, 0.035, 0.16), frame.along(0), R=rotate_x(-0.1))
+    for x in (-1, 1):
+        side = x * (width / 2 - 0.03)
+        shape.rounded_box((side, 0, height), (0.06, _DEPTH, 0.035), 0.012, frame.along(1), 4)
+        for y in (-0.36, 0.36):
+            shape.box((side, y, height / 2), (0.045, 0.045, height), frame.along(2))
+
+
+def make_sofa(rng: Rng) -> Item:
+    """Draw a sofa for two or three: boxy, with rolled arms, or on an open frame."""
+    shape, cloth = Shape(), draw_fabric(rng, 0.35)
+    seats, height = int(rng.integers(2, 4)), float(rng.uniform(0.52, 0.66))
+    width = float(rng.uniform(1.35, 1.6) if seats == 2 else rng.uniform(1.75, 2.1))
+    arm = float(rng.uniform(0.12, 0.24))
+    variant = int(rng.integers(3))
+    if variant == 2:
+        arm = 0.07
+        _framed(shape, draw_finish(rng, 0.7), width, height)
+    else:
+        (_boxy, _rolled)[variant](shape, cloth, width, arm, height - 0.05)
+        _feet(shape, draw_metal(rng), width, 0.09)
+    _cushions(shape, cloth, width - 2 * arm, seats if rng.random() < 0.8 else 1)
+    shape.stretched(1, float(rng.uniform(0.92, 1.12)), float(rng.uniform(0.92, 1.08))).backed()
+    seat = max(p.grid[..., 2].max() for p in shape.patches) * 0.53
+    return item("sofa", shape, cloth.words, Support(float(seat), width / 2 - arm - 0.2, 0.1, -0.5))
+
+
+def make_cushion(rng: Rng) -> Item:
+    """Draw a cushion that leans back, lies flat, or is a bolster."""
+    shape, m = Shape(), draw_fabric(rng, 0.6)
+    side, kind = float(rng.uniform(0.36, 0.48)), rng.random()
+    if kind < 0.65:
+        lean = rotate_x(-float(rng.uniform(0.25, 0.5)))
+        shape.rounded_box((0, 0, side / 2), (side, 0.11, side * float(rng.uniform(0.7, 1.0))), 0.045, m.material, 8, R=lean, bulge=0.04)
+    elif kind < 0.85:
+        shape.rounded_box((0, 0, 0.07), (side, side, 0.10), 0.045, m.material, 8, bulge=0.035)
+    else:
+        shape.ellipsoid((0, 0, 0.1), (0.2, 0.2, 0.085), m.material)
+    return item("cushion", shape.grounded(), m.words)
+
+
+KINDS = (
+    Kind("sofa", make_sofa, Placement.AGAINST_WALL),
+    Kind("cushion", make_cushion, Placement.ON_SURFACE, surfaces=("sofa",)),
+)
