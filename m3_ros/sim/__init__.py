@@ -1,0 +1,22 @@
+"""The embedded world: a furnished room, a quadruped that walks through it, and its camera; exact poses and masks.
+
+Everything is procedural: a seed gives the room, byte for byte. `layout` places things,
+`bake` lights them once into a texture, `camera` looks at the result.
+"""
+
+from m3_ros.sim.camera import Shot, SimCamera
+from m3_ros.sim.quadruped import RobotState, T_base_camera, T_map_base, T_map_camera
+from m3_ros.sim.world import Instance, World, WorldSettings, default_cache_dir
+
+__all__ = [
+    "Instance",
+    "RobotState",
+    "Shot",
+    "SimCamera",
+    "T_base_camera",
+    "T_map_base",
+    "T_map_camera",
+    "World",
+    "WorldSettings",
+    "default_cache_dir",
+]
