@@ -97,8 +97,8 @@ def checked(colour: ArrayLike, second: ArrayLike, period: float) -> Material:
     c, c2 = rgb(colour), rgb(second)
 
     def material(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
-        bands = ((p / np.float32(period)) % 1 < 0.5).sum(-1).astype(np.float32)
-        return _limit(mix(c, c2, bands / 3) * (0.92 + 0.08 * noise(p, 0.01, 2))[..., None])
+        bands: Values = ((p / np.float32(period)) % 1 < 0.5).sum(-1).astype(np.float32) / np.float32(3)
+        return _limit(mix(c, c2, bands) * (0.92 + 0.08 * noise(p, 0.01, 2))[..., None])
 
     return material
 
@@ -110,7 +110,7 @@ def dotted(colour: ArrayLike, second: ArrayLike, period: float) -> Material:
     def material(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
         d = np.sin(p * np.float32(2 * np.pi / period))
         s = (d[..., 0] * d[..., 2] + d[..., 1] * d[..., 2] + d[..., 0] * d[..., 1]) > 0.55
-        return np.where(s[..., None], c2, c) * (0.94 + 0.06 * noise(p, 0.01, 2))[..., None]
+        return _limit(np.where(s[..., None], c2, c) * (0.94 + 0.06 * noise(p, 0.01, 2))[..., None])
 
     return material
 
@@ -134,7 +134,7 @@ def wicker(colour: ArrayLike, pitch: float = 0.03) -> Material:
     def material(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
         around = np.arctan2(p[..., 1], p[..., 0]) * np.float32(0.18 / pitch)
         row = p[..., 2] / np.float32(pitch)
-        over = np.sin(np.pi * around) * np.where(np.floor(row) % 2 > 0, 1, -1)
+        over = np.sin(np.pi * around) * np.where(np.floor(row) % 2 > 0, np.float32(1), np.float32(-1))
         thread = np.abs(np.sin(np.pi * row))
         return _limit(c * (0.35 + 0.45 * thread + 0.2 * over * thread)[..., None])
 

@@ -30,7 +30,9 @@ def _gradient(size: tuple[int, int], top: Ink, bottom: Ink) -> Image.Image:
 def landscape(rng: Rng, size: tuple[int, int]) -> Image.Image:
     """Draw hills, a sun and a field at some time of the day."""
     w, h = size
-    top, bottom = pick(rng, (((90, 150, 230), (230, 220, 190)), ((250, 150, 90), (250, 220, 150)), ((40, 50, 100), (180, 120, 140))))
+    top, bottom = pick(
+        rng, (((90, 150, 230), (230, 220, 190)), ((250, 150, 90), (250, 220, 150)), ((40, 50, 100), (180, 120, 140)))
+    )
     im = _gradient(size, top, bottom)
     d = ImageDraw.Draw(im)
     x, y, r = rng.uniform(0.1, 0.9) * w, rng.uniform(0.1, 0.35) * h, 0.09 * h
@@ -66,7 +68,9 @@ def portrait(rng: Rng, size: tuple[int, int]) -> Image.Image:
     d = ImageDraw.Draw(im)
     x, skin = w / 2, pick(rng, ((235, 195, 165), (150, 100, 70), (205, 160, 120)))
     d.ellipse([x - 0.42 * h, 0.68 * h, x + 0.42 * h, 1.5 * h], fill=random_ink(rng))
-    d.ellipse([x - 0.22 * h, 0.14 * h, x + 0.22 * h, 0.62 * h], fill=pick(rng, ((40, 25, 15), (150, 100, 40), (90, 90, 90))))
+    d.ellipse(
+        [x - 0.22 * h, 0.14 * h, x + 0.22 * h, 0.62 * h], fill=pick(rng, ((40, 25, 15), (150, 100, 40), (90, 90, 90)))
+    )
     d.ellipse([x - 0.16 * h, 0.22 * h, x + 0.16 * h, 0.70 * h], fill=skin)
     for side in (-1, 1):
         d.ellipse([x + side * 0.07 * h - 3, 0.40 * h, x + side * 0.07 * h + 3, 0.44 * h], fill=(30, 30, 30))
@@ -80,7 +84,12 @@ def flowers(rng: Rng, size: tuple[int, int]) -> Image.Image:
     im = Image.new("RGB", size, ink(draw_colour(rng)[1] * 0.4 + 0.55))
     d = ImageDraw.Draw(im)
     for _ in range(int(rng.integers(3, 8))):
-        x, y, r, petal = rng.uniform(0.1, 0.9) * w, rng.uniform(0.15, 0.6) * h, rng.uniform(0.04, 0.09) * h, random_ink(rng)
+        x, y, r, petal = (
+            rng.uniform(0.1, 0.9) * w,
+            rng.uniform(0.15, 0.6) * h,
+            rng.uniform(0.04, 0.09) * h,
+            random_ink(rng),
+        )
         d.line([(x, y), (w / 2 + 0.3 * (x - w / 2), h)], fill=(50, 120, 50), width=3)
         for a in np.linspace(0, 2 * np.pi, 6)[:-1]:
             u, v = x + 1.2 * r * np.cos(a), y + 1.2 * r * np.sin(a)
@@ -113,7 +122,9 @@ def screen(rng: Rng, size: tuple[int, int] = (160, 90)) -> Image.Image:
         d.rectangle([x, y, x + 0.5 * w, y + 0.5 * h], fill=(245, 245, 245))
         d.rectangle([x, y, x + 0.5 * w, y + 6], fill=(60, 90, 160))
         for k in range(5):
-            d.line([(x + 5, y + 14 + 6 * k), (x + rng.uniform(20, 0.45 * w), y + 14 + 6 * k)], fill=(70, 70, 70), width=2)
+            d.line(
+                [(x + 5, y + 14 + 6 * k), (x + rng.uniform(20, 0.45 * w), y + 14 + 6 * k)], fill=(70, 70, 70), width=2
+            )
     d.rectangle([0, h - 7, w, h], fill=(35, 38, 45))
     return im
 
@@ -129,7 +140,11 @@ def clock_face(rng: Rng, size: int = 128) -> Image.Image:
 
     def hand(angle: float, start: float, end: float, fill: Ink, thick: int) -> None:
         s, k = np.sin(angle), -np.cos(angle)
-        d.line([(c + size * start * s, c + size * start * k), (c + size * end * s, c + size * end * k)], fill=fill, width=thick)
+        d.line(
+            [(c + size * start * s, c + size * start * k), (c + size * end * s, c + size * end * k)],
+            fill=fill,
+            width=thick,
+        )
 
     for i in range(12):
         hand(i * np.pi / 6, 0.38 if i % 3 else 0.34, 0.46, mark, width if i % 3 else width + 2)
@@ -148,14 +163,16 @@ def sky(rng: Rng, size: tuple[int, int] = (128, 112)) -> Image.Image:
         x, y, r = rng.uniform(0, w), rng.uniform(5, 0.45 * h), rng.uniform(4, 11)
         d.ellipse([x - 2 * r, y - 0.6 * r, x + 2 * r, y + 0.6 * r], fill=(248, 250, 255))
     houses = rng.random() < 0.4
-    for x in np.arange(-8, w + 10, 24 if houses else 8):
+    for left in range(-8, w + 10, 24 if houses else 8):
         top_y = h - rng.uniform(0.15, 0.4) * h
         if houses:
             tone = int(rng.integers(120, 200))
-            d.rectangle([x, top_y, x + 20, h], fill=(tone, tone - 15, tone - 30))
-            d.polygon([(x - 2, top_y), (x + 10, top_y - 12), (x + 22, top_y)], fill=(150, 80, 60))
+            d.rectangle([left, top_y, left + 20, h], fill=(tone, tone - 15, tone - 30))
+            d.polygon([(left - 2, top_y), (left + 10, top_y - 12), (left + 22, top_y)], fill=(150, 80, 60))
         else:
-            d.ellipse([x - 9, top_y, x + 11, h + 20], fill=(60 + int(rng.integers(30)), 120 + int(rng.integers(30)), 60))
+            d.ellipse(
+                [left - 9, top_y, left + 11, h + 20], fill=(60 + int(rng.integers(30)), 120 + int(rng.integers(30)), 60)
+            )
     return im
 
 

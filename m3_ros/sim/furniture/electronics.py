@@ -21,7 +21,9 @@ def make_tv(rng: Rng) -> Item:
     x, low, high, y = w / 2 - rim, z0 + rim * 1.4, z0 + h - rim, -0.0265
     shape.quad([(-x, y, low), (x, y, low), (x, y, high), (-x, y, high)], image(screen(rng)), emission=0.8)
     if rng.random() < 0.5:
-        shape.box((0, 0.01, z0 / 2), (0.1, 0.04, z0 + 0.02), m).rounded_box((0, 0, 0.008), (0.4, 0.2, 0.016), 0.006, m, 3)
+        shape.box((0, 0.01, z0 / 2), (0.1, 0.04, z0 + 0.02), m).rounded_box(
+            (0, 0, 0.008), (0.4, 0.2, 0.016), 0.006, m, 3
+        )
     else:
         for side in (-0.33 * w, 0.33 * w):
             shape.tube([(side, -0.1, 0.008), (side, 0, z0 + 0.03), (side, 0.1, 0.008)], 0.009, m, 6)
@@ -40,8 +42,12 @@ def make_laptop(rng: Rng) -> Item:
     high = d * 0.95
     shape.box(hinge + lean @ np.array([0, 0, high / 2]), (w, 0.01, high), m, R=lean)
     corners = [(-x, -0.0055, 0.012), (x, -0.0055, 0.012), (x, -0.0055, high - 0.01), (-x, -0.0055, high - 0.01)]
-    shape.quad([hinge + lean @ np.array(c) for c in corners], image(screen(rng, (140, 90))), texel_scale=1.5, emission=0.7)
-    shape.ellipsoid(hinge + lean @ np.array([0, 0.005, high / 2]), (0.018, 0.002, 0.018), plain((0.9, 0.9, 0.9), 0), (10, 6), R=lean)
+    shape.quad(
+        [hinge + lean @ np.array(c) for c in corners], image(screen(rng, (140, 90))), texel_scale=1.5, emission=0.7
+    )
+    shape.ellipsoid(
+        hinge + lean @ np.array([0, 0.005, high / 2]), (0.018, 0.002, 0.018), plain((0.9, 0.9, 0.9), 0), (10, 6), R=lean
+    )
     return item("laptop", shape.grounded(), body.words)
 
 

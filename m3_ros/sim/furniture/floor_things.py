@@ -1,11 +1,13 @@
-"""Things that stand about on floors: balls, boxes, cones, bins, bags."""
+"""Things that stand about on floors: balls, cones, bins, boxes, fire extinguishers."""
 
 import numpy as np
 
-from m3_ros.sim.finishes import around, pick
+from m3_ros.sim.finishes import around, draw_lacquer, draw_metal, pick, seed_of
 from m3_ros.sim.items import Item, Kind, Placement, item
+from m3_ros.sim.materials import banded, image, plain, striped, wicker
 from m3_ros.sim.noise import Points
 from m3_ros.sim.patches import RGB, UV, Material, Rotation, Shape, rotate_x, rotate_z
+from m3_ros.sim.pictures import box_label, ink, safety_label
 
 Rng = np.random.Generator
 
@@ -49,4 +51,114 @@ def make_ball(rng: Rng) -> Item:
     return item("soccer ball", shape, ("white", "round"))
 
 
-KINDS: tuple[Kind, ...] = (Kind("soccer ball", make_ball, Placement.FLOOR),)
+def make_cone(rng: Rng) -> Item:
+    """Draw an orange traffic cone with one or two white bands."""
+    shape, orange = Shape(), plain(np.array((0.96, 0.36, 0.06)) * rng.uniform(0.9, 1.03), 0.03)
+    white, h, r = plain((0.95, 0.95, 0.95), 0.02), float(rng.uniform(0.38, 0.72)), float(rng.uniform(0.1, 0.14))
+    shape.rounded_box((0, 0, 0.018), (2.8 * r, 2.8 * r, 0.036), 0.012, orange, 4)
+    two = rng.random() < 0.6
+    bands = [0.3, 0.48, 0.64, 0.78] if two else [0.42, 0.7]
+    material = banded(bands, [orange, white] * (len(bands) // 2) + [orange])
+    shape.lathe((0, 0, 0.03), [(r, 0), (0.024, h)], material, 24, cells=9)
+    shape.lathe((0, 0, 0.03), [(0.024, h), (0, h)], orange, 12, cells=1)
+    return item("traffic cone", shape.grounded(), ("orange", "striped"))
+
+
+def _square_bin(shape: Shape, m: Material, lid: Material, w: float, h: float) -> None:
+    """A swing-lid bin."""
+    d = 0.75 * w
+    shape.rounded_box((0, 0, h / 2), (w, d, h), 0.03, m)
+    roof = [(-w / 2, -d / 2, h), (w / 2, -d / 2, h), (w / 2, 0, h * 1.16), (-w / 2, 0, h * 1.16)]
+    rear = [(w / 2, d / 2, h), (-w / 2, d / 2, h), (-w / 2, 0, h * 1.16), (w / 2, 0, h * 1.16)]
+    shape.quad(roof, lid).quad(rear, lid)
+    for x in (-1, 1):
+        corners = [
+            (x * w / 2, -x * d / 2, h),
+            (x * w / 2, x * d / 2, h),
+            (x * w / 2, 0, h * 1.16),
+            (x * w / 2, 0, h * 1.16),
+        ]
+        shape.quad(corners, lid)
+    shape.box((0, 0, h), (w + 0.01, d + 0.01, 0.02), lid)
+
+
+def make_bin(rng: Rng) -> Item:
+    """Draw a trash bin: an open tapered bucket or basket, a pedal bin, or one with a swing lid."""
+    shape, body, variant = Shape(), draw_lacquer(rng), int(rng.integers(4))
+    lid = body.material if rng.random() < 0.5 else draw_metal(rng).material
+    r, h, c = float(rng.uniform(0.11, 0.17)), float(rng.uniform(0.28, 0.5)), body.colour
+    words = body.words
+    if variant == 2:
+        shape.cylinder((0, 0, 0.02), r, h, body.material, sides=24).cylinder((0, 0, 0), r * 0.97, 0.03, lid, sides=24)
+        shape.lathe((0, 0, h + 0.02), [(r * 1.03, 0), (r * 1.03, 0.02), (r * 0.7, 0.07), (0, 0.09)], lid, 24)
+        shape.box((0, -r - 0.02, 0.02), (0.09, 0.06, 0.015), lid)
+    elif variant == 3:
+        _square_bin(shape, body.material, lid, 2 * r, h * 1.2)
+    else:
+        m = wicker(c, 0.03) if variant == 1 else striped(body.material, plain(c * 0.8, 0.02), 2, 0.04, 0.7)
+        inside = plain(c * 0.7, 0.02)
+        low, rim = r * float(rng.uniform(0.68, 0.9)), r + 0.008
+        shape.lathe((0, 0, 0), [(0, 0.001), (low, 0), (r, h)], m, 28)
+        shape.lathe((0, 0, 0), [(r, h - 0.015), (rim, h - 0.015), (rim, h), (r - 0.008, h)], body.material, 28)
+        shape.lathe((0, 0, 0), [(r - 0.008, h), (low - 0.008, 0.02), (0, 0.02)], inside, 28)
+        if rng.random() < 0.5:
+            for _ in range(3):
+                x, y = rng.uniform(-0.4, 0.4, 2) * r
+                shape.ellipsoid(
+                    (x, y, h * 0.75), (0.4 * r, 0.38 * r, 0.3 * r), plain((0.92, 0.92, 0.9), 0.2, 0.02), (9, 6)
+                )
+    return item("trash bin", shape.grounded(), words)
+
+
+def make_box(rng: Rng) -> Item:
+    """Draw a cardboard box, taped or with its flaps open."""
+    shape, board = Shape(), np.array((0.70, 0.53, 0.34)) * rng.uniform(0.85, 1.12)
+    x, y, z = (float(v) for v in rng.uniform((0.3, 0.28, 0.2), (0.58, 0.46, 0.48)))
+    m = plain(board, 0.05, 0.02, seed_of(rng))
+    label = image(box_label(rng, ink(board)))
+    shape.box(
+        (0, 0, z / 2), (x, y, z), m, faces={"y-": label, "x-": label, "x+": label, "y+": label}, skip=("z+", "z-")
+    )
+    if rng.random() < 0.6:
+        tape = plain((0.82, 0.72, 0.52), 0.03)
+        shape.quad([(-x / 2, -y / 2, z), (x / 2, -y / 2, z), (x / 2, y / 2, z), (-x / 2, y / 2, z)], m)
+        shape.box((0, 0, z + 0.001), (x, 0.05, 0.003), tape, skip=("z-",))
+        return item("cardboard box", shape.grounded(), ("brown", "cardboard"))
+    dark = plain(board * 0.8, 0.05)
+    shape.box((0, 0, z / 2), (0.01 - x, 0.01 - y, 0.01 - z), dark, skip=("z-",))  # inside out: seen from within
+    for side in (-1, 1):
+        lean = rotate_x(-side * float(rng.uniform(0.5, 2.2)))
+        hinge = np.array([0, side * y / 2, z])
+        shape.box(hinge + lean @ np.array([0, 0, 0.22 * y]), (x, 0.006, 0.44 * y), m, R=lean)
+    return item("cardboard box", shape.grounded(), ("brown", "cardboard", "open"))
+
+
+def make_extinguisher(rng: Rng) -> Item:
+    """Draw a red fire extinguisher with its hose."""
+    shape, red = Shape(), plain(np.array((0.84, 0.05, 0.05)) * rng.uniform(0.88, 1.05), 0.02)
+    black = plain((0.05, 0.05, 0.05), 0.02)
+    body = [(0, 0), (0.07, 0), (0.075, 0.01), (0.075, 0.36), (0.06, 0.41), (0.025, 0.44), (0.022, 0.47), (0, 0.47)]
+    shape.lathe((0, 0, 0), body, red, 20, cells=12)
+    shape.box((0.03, 0, 0.50), (0.12, 0.025, 0.02), black).box((0.02, 0, 0.475), (0.09, 0.025, 0.015), black)
+    hose = [(-0.02, 0, 0.47), (-0.08, 0, 0.46), (-0.095, 0, 0.38), (-0.09, 0, 0.2), (-0.088, 0, 0.1)]
+    shape.tube(hose, 0.011, black)
+    if rng.random() < 0.5:
+        shape.cylinder((-0.088, 0, 0.04), 0.026, 0.1, black, 0.012, sides=10)
+    a = np.linspace(-np.pi / 2 - 0.68, -np.pi / 2 + 0.68, 7)
+    low, high = sorted(float(v) for v in rng.uniform((0.1, 0.26), (0.18, 0.34)))
+    shape.add(
+        [np.stack([0.0765 * np.cos(a), 0.0765 * np.sin(a), 0 * a + z], 1) for z in (low, high)],
+        image(safety_label()),
+        texel_scale=2,
+    )
+    wide = around(rng, 1, 0.15)
+    return item("fire extinguisher", shape.stretched(wide, wide, around(rng, 1, 0.2)).grounded(), ("red",))
+
+
+KINDS = (
+    Kind("soccer ball", make_ball, Placement.FLOOR),
+    Kind("traffic cone", make_cone, Placement.FLOOR),
+    Kind("trash bin", make_bin, Placement.FLOOR),
+    Kind("cardboard box", make_box, Placement.FLOOR),
+    Kind("fire extinguisher", make_extinguisher, Placement.FLOOR),
+)

@@ -28,7 +28,9 @@ def _stem(shape: Shape, finish: Finish, height: float, tripod: bool) -> None:
         shape.cylinder((0, 0, 0.03), 0.014, height - 0.03, m, sides=10)
         return
     for a in np.arange(3) * 2 * np.pi / 3 + 0.3:
-        shape.tube([(0.26 * np.cos(a), 0.26 * np.sin(a), 0), (0.03 * np.cos(a), 0.03 * np.sin(a), height - 0.05)], 0.014, m)
+        shape.tube(
+            [(0.26 * np.cos(a), 0.26 * np.sin(a), 0), (0.03 * np.cos(a), 0.03 * np.sin(a), height - 0.05)], 0.014, m
+        )
     shape.cylinder((0, 0, height - 0.09), 0.045, 0.06, m, sides=10)
 
 
@@ -36,9 +38,11 @@ def make_lamp(rng: Rng) -> Item:
     """Draw a floor lamp: a cone or drum shade on a stem or tripod, a globe, or a bent reading lamp."""
     shape = Shape()
     finish = draw_metal(rng) if rng.random() < 0.6 else draw_finish(rng)
-    tone = pick(rng, ((0.98, 0.90, 0.70), (0.97, 0.95, 0.88), (0.95, 0.72, 0.42), (0.75, 0.85, 0.92), (0.93, 0.62, 0.6)))
+    tone = pick(
+        rng, ((0.98, 0.90, 0.70), (0.97, 0.95, 0.88), (0.95, 0.72, 0.42), (0.75, 0.85, 0.92), (0.93, 0.62, 0.6))
+    )
     m, height, variant = plain(tone, 0.03), float(rng.uniform(1.15, 1.5)), int(rng.integers(4))
-    x = 0.0
+    x, middle = 0.0, height
     if variant == 2:
         r = float(rng.uniform(0.13, 0.18))
         _stem(shape, finish, height, False)
@@ -60,8 +64,7 @@ def make_lamp(rng: Rng) -> Item:
         _shade(shape, m, height - 0.03, (low, low if rng.random() < 0.4 else low * 0.62, high))
         middle = height + high / 2
     lamp = item("lamp", shape, finish.words)
-    low, high = lamp.bounds
-    middle_x = float(low[0] + high[0]) / 2
+    middle_x = float(lamp.bounds[0][0] + lamp.bounds[1][0]) / 2
     lamp = item("lamp", shape.grounded(), finish.words)
     return replace(lamp, lamp=(x - middle_x, 0.0, middle))
 
@@ -74,7 +77,9 @@ def make_ceiling_light(rng: Rng) -> Item:
         drop = 0.06
     elif variant == 1:
         r = float(rng.uniform(0.2, 0.3))
-        shape.lathe((0, 0, 0), [(0, -0.1), (r * 0.7, -0.085), (r, -0.03), (r, 0)], glow, 24, texel_scale=0.5, emission=_LIGHT)
+        shape.lathe(
+            (0, 0, 0), [(0, -0.1), (r * 0.7, -0.085), (r, -0.03), (r, 0)], glow, 24, texel_scale=0.5, emission=_LIGHT
+        )
         drop = 0.14
     else:
         drop, metal = float(rng.uniform(0.35, 0.55)), draw_metal(rng).material

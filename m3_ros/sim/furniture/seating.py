@@ -85,7 +85,12 @@ def make_stool(rng: Rng) -> Item:
         seat = draw_fabric(rng)
     thick = float(rng.uniform(0.03, 0.08))
     if rng.random() < 0.65:
-        shape.lathe((0, 0, height - thick), [(0, 0), (r, 0), (r, thick * 0.8), (r - 0.015, thick), (0, thick)], seat.along(0), 24)
+        shape.lathe(
+            (0, 0, height - thick),
+            [(0, 0), (r, 0), (r, thick * 0.8), (r - 0.015, thick), (0, thick)],
+            seat.along(0),
+            24,
+        )
     else:
         shape.rounded_box((0, 0, height - thick / 2), (2 * r, 1.8 * r, thick), 0.02, seat.along(0))
     count = int(rng.integers(3, 5))
@@ -95,7 +100,9 @@ def make_stool(rng: Rng) -> Item:
     ring = np.linspace(0, 2 * np.pi, 13)
     z = height * 0.35
     around_legs = r * (1 - 0.35 * 0.35)
-    shape.tube(np.stack([around_legs * np.cos(ring), around_legs * np.sin(ring), np.full(13, z)], 1), 0.009, legs.along(0), 6)
+    shape.tube(
+        np.stack([around_legs * np.cos(ring), around_legs * np.sin(ring), np.full(13, z)], 1), 0.009, legs.along(0), 6
+    )
     return item("stool", shape.grounded(), seat.words)
 
 

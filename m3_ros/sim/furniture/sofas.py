@@ -17,7 +17,9 @@ def _cushions(shape: Shape, cloth: Finish, width: float, count: int) -> None:
     for k in range(count):
         x = (k + 0.5) * w - width / 2
         shape.rounded_box((x, -0.08, _SEAT - 0.08), (w - 0.015, 0.68, 0.17), 0.06, cloth.material, bulge=0.015)
-        shape.rounded_box((x, 0.21, _SEAT + 0.18), (w - 0.02, 0.18, 0.40), 0.07, cloth.material, R=rotate_x(-0.16), bulge=0.025)
+        shape.rounded_box(
+            (x, 0.21, _SEAT + 0.18), (w - 0.02, 0.18, 0.40), 0.07, cloth.material, R=rotate_x(-0.16), bulge=0.025
+        )
 
 
 def _feet(shape: Shape, finish: Finish, width: float, height: float) -> None:
@@ -72,9 +74,9 @@ def make_sofa(rng: Rng) -> Item:
         (_boxy, _rolled)[variant](shape, cloth, width, arm, height - 0.05)
         _feet(shape, draw_metal(rng), width, 0.09)
     _cushions(shape, cloth, width - 2 * arm, seats if rng.random() < 0.8 else 1)
-    shape.stretched(1, float(rng.uniform(0.92, 1.12)), float(rng.uniform(0.92, 1.08))).backed()
-    seat = max(p.grid[..., 2].max() for p in shape.patches) * 0.53
-    return item("sofa", shape, cloth.words, Support(float(seat), width / 2 - arm - 0.2, 0.1, -0.5))
+    deep, tall = float(rng.uniform(0.92, 1.12)), float(rng.uniform(0.92, 1.08))
+    shape.stretched(1, deep, tall).backed()
+    return item("sofa", shape, cloth.words, Support(_SEAT * tall, width / 2 - arm - 0.2, 0.1, -0.5 * deep))
 
 
 def make_cushion(rng: Rng) -> Item:
@@ -83,7 +85,15 @@ def make_cushion(rng: Rng) -> Item:
     side, kind = float(rng.uniform(0.36, 0.48)), rng.random()
     if kind < 0.65:
         lean = rotate_x(-float(rng.uniform(0.25, 0.5)))
-        shape.rounded_box((0, 0, side / 2), (side, 0.11, side * float(rng.uniform(0.7, 1.0))), 0.045, m.material, 8, R=lean, bulge=0.04)
+        shape.rounded_box(
+            (0, 0, side / 2),
+            (side, 0.11, side * float(rng.uniform(0.7, 1.0))),
+            0.045,
+            m.material,
+            8,
+            R=lean,
+            bulge=0.04,
+        )
     elif kind < 0.85:
         shape.rounded_box((0, 0, 0.07), (side, side, 0.10), 0.045, m.material, 8, bulge=0.035)
     else:

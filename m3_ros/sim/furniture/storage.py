@@ -1,9 +1,12 @@
 """Bookshelves, TV stands and other cases against a wall."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from m3_ros.sim.finishes import Finish, draw_colour, draw_finish, draw_metal
 from m3_ros.sim.items import Item, Kind, Placement, Support, item
+from m3_ros.sim.materials import rgb
 from m3_ros.sim.noise import Points
 from m3_ros.sim.patches import RGB, UV, Material, Shape
 
@@ -13,7 +16,7 @@ Rng = np.random.Generator
 def _spines(rng: Rng, count: int) -> Material:
     """Return the colours of a row of books: one colour a column pair of the grid, a title band and a line on each."""
     covers = np.stack([draw_colour(rng)[1] for _ in range(count)])
-    titles = np.where(covers.mean(1, keepdims=True) < 0.45, np.float32((0.92, 0.85, 0.65)), np.float32((0.25, 0.15, 0.12)))
+    titles = np.where(covers.mean(1, keepdims=True) < 0.45, rgb((0.92, 0.85, 0.65)), rgb((0.25, 0.15, 0.12)))
     low = rng.uniform(0.4, 0.75, count).astype(np.float32)
     cells = 2 * count - 1
 
@@ -26,7 +29,7 @@ def _spines(rng: Rng, count: int) -> Material:
     return material
 
 
-def _book_row(shape: Shape, rng: Rng, left: float, right: float, floor: float, room: float, back: float) -> None:  # noqa: PLR0917
+def _book_row(shape: Shape, rng: Rng, left: float, right: float, floor: float, room: float, back: float) -> None:
     """Fill part of a shelf with books [m]: one folded patch of spines, one of tops."""
     edges, x = [], left
     while x < right - 0.02:
@@ -44,10 +47,12 @@ def _book_row(shape: Shape, rng: Rng, left: float, right: float, floor: float, r
 
 
 def _paper(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
-    return np.broadcast_to(np.float32((0.86, 0.82, 0.72)), p.shape)
+    return np.broadcast_to(rgb((0.86, 0.82, 0.72)), p.shape)
 
 
-def _case(shape: Shape, finish: Finish, size: tuple[float, float, float], levels: list[float], open_frame: bool) -> None:
+def _case(
+    shape: Shape, finish: Finish, size: tuple[float, float, float], levels: list[float], open_frame: bool
+) -> None:
     """Sides (or posts), shelves at levels [m], and a back unless the frame is open; the back plane is y = 0."""
     w, d, h = size
     for x in (-1, 1):
@@ -72,7 +77,7 @@ def make_bookshelf(rng: Rng) -> Item:
     frame = draw_metal(rng) if open_frame and rng.random() < 0.5 else finish
     _case(shape, frame, (w, d, h), levels, open_frame)
     fullness = float(rng.uniform(0.6, 1.0))
-    for low, high in zip(levels[:-1], levels[1:], strict=True):
+    for low, high in pairwise(levels):
         split = float(rng.uniform(0.3, 0.7)) * w - w / 2
         for left, right in ((-w / 2 + 0.04, split), (split + float(rng.uniform(0, 0.12)), w / 2 - 0.04)):
             end = left + (right - left) * float(rng.uniform(fullness - 0.3, 1.0))
@@ -80,7 +85,9 @@ def make_bookshelf(rng: Rng) -> Item:
     return item("bookshelf", shape.backed(), frame.words)
 
 
-def _drawer_front(shape: Shape, face: Finish, knob: Finish, centre: tuple[float, float, float], size: tuple[float, float]) -> None:
+def _drawer_front(
+    shape: Shape, face: Finish, knob: Finish, centre: tuple[float, float, float], size: tuple[float, float]
+) -> None:
     """A panel that stands out of the case towards -y, with a knob or bar [m]."""
     x, y, z = centre
     shape.box((x, y - 0.008, z), (size[0], 0.016, size[1]), face.along(0), skip=("y+",))

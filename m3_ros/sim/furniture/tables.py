@@ -91,7 +91,12 @@ def make_coffee_table(rng: Rng) -> Item:
     elif variant == 2:
         _shelf_legs(shape, legs, (half_x - 0.05, half_y - 0.05), height - 0.04)
     else:
-        shape.box((0, 0, height / 2 - 0.02), (2 * half_x - 0.06, 2 * half_y - 0.06, height - 0.04), top.along(0), skip=("z+", "z-"))
+        shape.box(
+            (0, 0, height / 2 - 0.02),
+            (2 * half_x - 0.06, 2 * half_y - 0.06, height - 0.04),
+            top.along(0),
+            skip=("z+", "z-"),
+        )
         for x in (-half_x / 2, half_x / 2):
             shape.box((x, -half_y + 0.025, height / 2), (half_x - 0.06, 0.016, height * 0.6), legs.along(0))
     return item("coffee table", shape.grounded(), top.words, Support(height, half_x - 0.06, half_y - 0.06))
