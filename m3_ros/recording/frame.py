@@ -30,11 +30,13 @@ class Frame:
         shape = (self.camera.height, self.camera.width)
         if self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8:
             raise RecordingError(
-                f"a frame needs an 8-bit RGB image of {shape[1]}x{shape[0]} as its camera says; got {self.rgb.dtype} {self.rgb.shape}"
+                f"a frame needs an 8-bit RGB image of {shape[1]}x{shape[0]} as its camera says; "
+                f"got {self.rgb.dtype} {self.rgb.shape}"
             )
         if self.depth is not None and self.depth.shape != shape:
             raise RecordingError(
-                f"depth must be registered to the image ({shape[1]}x{shape[0]}); got {self.depth.shape[::-1]}: record the aligned depth topic"
+                f"depth must be registered to the image ({shape[1]}x{shape[0]}); got {self.depth.shape[::-1]}: "
+                "record the aligned depth topic"
             )
         if not is_rigid(self.T_map_camera):
             raise RecordingError(
