@@ -20,8 +20,7 @@ from m3_ros.sim.patches import Shape
 from m3_ros.sim.shell import ceiling_material, floor_material, wall_material
 
 SMALLEST_ROOM_M, LARGEST_ROOM_M = (4.6, 4.0, 2.4), (7.0, 6.0, 2.9)
-SMALLEST_COMPLETE_M = (7.4, 6.4, 2.5)
-LARGEST_COMPLETE_M = (8.0, 7.0, 2.8)
+SMALLEST_COMPLETE_M, LARGEST_COMPLETE_M = (6.8, 5.8, 2.5), (7.4, 6.2, 2.7)
 PRESENCE = 0.7
 """Share of the kinds that a random room tries to hold."""
 TRIES = 40
