@@ -1,0 +1,168 @@
+"""SpatialMemory: what a user holds. Gaussians, what several models remember about each, and where it all comes from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m3_ros.errors import MemoryFormatError
+from m3_ros.geometry.camera import Camera
+from m3_ros.memory.attention import MemoryAttention
+from m3_ros.splat.gaussians import Gaussians
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalQueries:
+    """What one encoder knows about each Gaussian."""
+
+    queries: Float[Tensor, "N s"]
+    """Principal query of each Gaussian, float16; zero where the Gaussian was never seen."""
+    norms: Float[Tensor, " N"]
+    """Length of what each query reads out of the bank: `attention.norms(queries)`, stored as no text changes it."""
+    consistency: Float[Tensor, " N"]
+    """How far the views agree on the Gaussian, in [0, 1]: length of its mean unit feature."""
+    attention: MemoryAttention
+    """Reads the queries out of the encoder's bank."""
+
+    @property
+    def encoder_name(self) -> str:
+        """Encoder in the registry."""
+        return self.attention.bank.encoder_name
+
+    @property
+    def encoder_version(self) -> str:
+        """Fingerprint of the encoder's weights and preprocessing."""
+        return self.attention.bank.encoder_version
+
+    def text_scores(self, text: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
+        """Return the cosine of what each Gaussian remembers to each text vector (direct 3D query)."""
+        return self.attention.text_scores(self.queries.float(), text, self.norms)
+
+
+@dataclass(frozen=True, eq=False)
+class Keyframes:
+    """From where the place was seen."""
+
+    stamps_ns: Int[NDArray[np.int64], " F"]
+    """Times of exposure [ns]."""
+    T_map_camera: Float[NDArray[np.float64], "F 4 4"]
+    """Camera poses in the map (OpenCV axes) [m]."""
+    cameras: tuple[Camera, ...]
+    """Intrinsics of each view."""
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a memory comes from."""
+
+    recording: str
+    """Recording that it was trained on."""
+    created: str
+    """When, ISO 8601 with zone."""
+    psnr_db: float
+    """Held-out PSNR of the geometry [dB]; nan: not measured."""
+    settings: str
+    """Settings of the training as JSON text."""
+    versions: str
+    """Versions of the packages that made it, as JSON text."""
+
+    @classmethod
+    def now(cls, recording: str = "", psnr_db: float = nan, **settings: str | float | bool) -> "Provenance":
+        """Describe a training that ends now; every further keyword is kept as a setting."""
+        versions: Mapping[str, str] = {name: _version(name) for name in ("m3_ros", "torch", "numpy")}
+        return cls(
+            recording,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            psnr_db,
+            json.dumps(settings, sort_keys=True),
+            json.dumps(versions),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialMemory:
+    """The memory of one place. Questions are asked through `m3_ros.query.Finder`, which pairs it with its encoder."""
+
+    gaussians: Gaussians
+    """The field of Gaussians in the map."""
+    principal_queries: tuple[PrincipalQueries, ...]
+    """One entry per encoder."""
+    visibility: Float[Tensor, " N"]
+    """Sum of alpha-weights of each Gaussian over the views [px of the lifting grid]; 0: never seen."""
+    keyframes: Keyframes
+    """From where the place was seen."""
+    provenance: Provenance
+    """Where the memory comes from."""
+    map_frame: str = "map"
+    """Name of the frame of every position in it."""
+
+    def __post_init__(self) -> None:
+        n = len(self.gaussians)
+        lengths = {len(self.visibility), *(len(p.queries) for p in self.principal_queries)}
+        if lengths != {n}:
+            raise MemoryFormatError(
+                f"a memory of {n} Gaussians needs {n} queries and visibilities; got {sorted(lengths)}"
+            )
+
+    @property
+    def seen(self) -> Bool[Tensor, " N"]:
+        """Gaussians that at least one view showed clearly enough to remember anything about them."""
+        return self.visibility > 0
+
+    def queries_of(self, name: str, version: str | None = None) -> PrincipalQueries:
+        """Return what the encoder called `name` remembers.
+
+        Raises:
+            MemoryFormatError: the memory was made without it, or with another version of it.
+        """
+        for entry in self.principal_queries:
+            if entry.encoder_name == name:
+                if version is not None and entry.encoder_version != version:
+                    raise MemoryFormatError(
+                        f"the memory was made with encoder {name!r} version {entry.encoder_version}, the one loaded "
+                        f"is {version}: "
+                        "install that version, or train the memory again"
+                    )
+                return entry
+        names = ", ".join(p.encoder_name for p in self.principal_queries) or "none"
+        raise MemoryFormatError(
+            f"the memory holds nothing of encoder {name!r} (it has: {names}): train it with this encoder"
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "SpatialMemory":
+        """Read a saved memory.
+
+        Raises:
+            MemoryFormatError: the folder is missing, partial, corrupt, or of a newer version.
+        """
+        from m3_ros.memory.archive import load_memory
+
+        return load_memory(Path(path))
+
+    def save(self, path: Path | str) -> None:
+        """Write the memory to a folder, atomically; one already there is replaced only when the new one is whole."""
+        from m3_ros.memory.archive import save_memory
+
+        save_memory(self, Path(path))
+
+
+def _version(package: str) -> str:
+    if package == "torch":
+        return str(torch.__version__)
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"

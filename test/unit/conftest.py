@@ -1,0 +1,130 @@
+"""A room of coloured things whose truth is known, and an encoder that knows their colours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from m3_ros.features.encoder import FeatureMap, unit
+from m3_ros.geometry.camera import Camera
+from m3_ros.geometry.pose import look_at
+from m3_ros.memory import Keyframes, MemoryAttention, PrincipalQueries, Provenance, SpatialMemory
+from m3_ros.memory.attention import fit_tau, pca_projection
+from m3_ros.memory.components import cover_components
+from m3_ros.splat.gaussians import Gaussians
+
+COLOURS = {
+    "floor": (128, 128, 128),
+    "wall": (230, 230, 230),
+    "chair": (200, 30, 30),
+    "ball": (30, 30, 200),
+    "plant": (30, 160, 30),
+    "cone": (240, 140, 20),
+}
+ABSENT = ("sofa", "lamp", "bicycle")
+
+
+@dataclass(frozen=True)
+class ColourEncoder:
+    """Gives every colour the vector of the thing that has it."""
+
+    name: str = "colours"
+    version: str = "1"
+    dim: int = 48
+    background_phrases: tuple[str, ...] = (*COLOURS, "sofa", "lamp")
+
+    def encode_text(self, texts):
+        rows = []
+        for text in texts:
+            seed = int.from_bytes(text.lower().encode()[:6].ljust(6, b"."), "little")
+            rows.append(torch.randn(self.dim, generator=torch.Generator().manual_seed(seed)) + 0.3)
+        return unit(torch.stack(rows))
+
+    def encode_image(self, rgb):
+        cell = 4
+        h, w = rgb.shape[0] // cell, rgb.shape[1] // cell
+        centres = rgb[cell // 2 :: cell, cell // 2 :: cell][:h, :w].astype(float)
+        palette = np.array(list(COLOURS.values()), float)
+        distance = np.linalg.norm(centres[:, :, None] - palette, axis=-1)
+        vectors = self.encode_text(list(COLOURS))
+        features = 3 * vectors[torch.from_numpy(distance.argmin(axis=-1))]
+        valid = torch.from_numpy(distance.min(axis=-1) < 30)
+        return FeatureMap(features, valid, (rgb.shape[1], rgb.shape[0]))
+
+
+@dataclass(frozen=True)
+class ColouredRoom:
+    """Truth and memory of the room; the floor is at z = 0, 5 x 4 m."""
+
+    encoder: ColourEncoder
+    memory: SpatialMemory
+    names: tuple[str, ...]
+    centres: dict[str, tuple[float, float, float]]
+    sizes: dict[str, tuple[float, float, float]]
+
+
+def box_points(rng, centre, size, count):
+    """Draw points on the faces of a box."""
+    points = rng.uniform(-0.5, 0.5, (count, 3))
+    axis, side = rng.integers(0, 3, count), rng.choice([-0.5, 0.5], count)
+    points[np.arange(count), axis] = side
+    return points * size + centre
+
+
+def gaussians_of(points, colours, scale=0.03):
+    n = len(points)
+    sh0 = (torch.tensor(np.asarray(colours), dtype=torch.float32) / 255 - 0.5) / 0.2820948
+    return Gaussians(
+        means=torch.tensor(points, dtype=torch.float32),
+        quats=torch.tensor([1.0, 0, 0, 0]).repeat(n, 1),
+        scales=torch.full((n, 3), scale),
+        opacities=torch.full((n,), 0.9),
+        sh0=sh0[:, None, :],
+        shN=torch.zeros(n, 0, 3),
+    )
+
+
+@pytest.fixture(scope="session")
+def colour_encoder():
+    return ColourEncoder()
+
+
+@pytest.fixture(scope="session")
+def coloured_room(colour_encoder):
+    rng = np.random.default_rng(0)
+    centres = {
+        "chair": (1.4, 0.8, 0.4),
+        "ball": (-1.0, -1.0, 0.15),
+        "plant": (-1.6, 1.2, 0.5),
+        "cone": (1.2, -1.1, 0.25),
+    }
+    sizes = {"chair": (0.45, 0.45, 0.8), "ball": (0.3, 0.3, 0.3), "plant": (0.4, 0.4, 1.0), "cone": (0.3, 0.3, 0.5)}
+    x, y = np.meshgrid(np.arange(-2.48, 2.5, 0.05), np.arange(-1.98, 2.0, 0.05))
+    floor = np.stack([x.ravel(), y.ravel(), rng.normal(0, 0.005, x.size)], axis=1)
+    wall = np.stack([np.full(1600, 2.5), rng.uniform(-2, 2, 1600), rng.uniform(0, 2.4, 1600)], axis=1)
+    parts = [("floor", floor), ("wall", wall)]
+    parts += [(n, box_points(rng, np.array(centres[n]), np.array(sizes[n]), 500)) for n in centres]
+    names = tuple(n for n, p in parts for _ in range(len(p)))
+    points = np.concatenate([p for _, p in parts])
+    gaussians = gaussians_of(points, [COLOURS[n] for n in names])
+    memory = remember(colour_encoder, gaussians, names)
+    return ColouredRoom(colour_encoder, memory, names, centres, sizes)
+
+
+def remember(encoder, gaussians, names, noise=0.25):
+    """Make a memory in which each Gaussian knows its name, with some noise."""
+    kinds = sorted(set(names))
+    vectors = encoder.encode_text(kinds)[torch.tensor([kinds.index(n) for n in names])]
+    generator = torch.Generator().manual_seed(1)
+    features = unit(vectors + noise * torch.randn(vectors.shape, generator=generator) / encoder.dim**0.5)
+    bank = cover_components([features], 0.8, 256).bank(encoder.name, encoder.version, "cover")
+    W = pca_projection(features.T @ features, 16)
+    queries = (features @ torch.linalg.pinv(W)).half()
+    attention = MemoryAttention(bank, W, fit_tau(bank, W, features[:200]))
+    entry = PrincipalQueries(queries, attention.norms(queries.float()), torch.ones(len(names)), attention)
+    eyes = [(2 * np.cos(a), 1.4 * np.sin(a), 0.4) for a in np.linspace(0, 2 * np.pi, 12, endpoint=False)]
+    poses = np.stack([look_at(eye, (0.0, 0.0, 0.3)) for eye in eyes])
+    camera = Camera.from_fov(160, 120, np.deg2rad(80))
+    keyframes = Keyframes(np.arange(12) * 10**9, poses, (camera,) * 12)
+    return SpatialMemory(gaussians, (entry,), torch.ones(len(names)), keyframes, Provenance.now("coloured room"))
