@@ -45,7 +45,7 @@ SIZES = {  # largest extent [m]: from, to
     "radiator": (0.55, 1.5),
 }
 SEEN_INSIDE = {"lamp", "laptop", "cardboard box"}
-"""Open shades, screens and boxes face their own middle in part: their volume has no sign. Their parts are tested below."""
+"""Open shades, screens and boxes face their own middle in part, so their volume has no sign; their parts are tested."""
 ALL = pytest.mark.parametrize("name", sorted(KINDS))
 
 
