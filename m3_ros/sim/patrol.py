@@ -106,9 +106,9 @@ def _waypoints(
     wanted = open_places if open_places.any() else np.ones_like(open_places)
     stops, distances, trees = [int(np.argmax(wanted))], [], []
     while True:
-        distance, before = dijkstra(graph, directed=False, indices=stops[-1], return_predecessors=True)
-        distances.append(distance)
-        trees.append(before)
+        distance, before = dijkstra(graph, directed=False, indices=stops[-1:], return_predecessors=True)
+        distances.append(distance[0])
+        trees.append(before[0])
         nearest = np.where(wanted, np.min(distances, axis=0), 0)
         farthest = int(np.argmax(nearest))
         if nearest[farthest] < spacing_m:

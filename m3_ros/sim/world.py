@@ -199,7 +199,7 @@ def _load(path: Path) -> Mesh | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             mesh = Mesh(**{part.name: stored[part.name] for part in fields(Mesh)})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.warning("the cached room %s is broken (%s); lighting it anew", path, error)
