@@ -52,7 +52,7 @@ def _tiles(rng: Rng, axes: tuple[int, int], size: tuple[float, float], checker: 
     """Glazed or stone tiles with joints; checker is how dark every other tile is."""
     _, c = draw_colour(rng)
     c = _pale(c) if rng.random() < 0.6 else c
-    seed, vary, shift = seed_of(rng), float(rng.uniform(0.02, 0.18)), pick(rng, (0.0, 0.0, 0.5))
+    seed, vary, shift = seed_of(rng), float(rng.uniform(0.02, 0.18)), 0.0 if checker else pick(rng, (0.0, 0.0, 0.5))
     joint = np.full(3, 0.82, np.float32) if rng.random() < 0.5 else c * 0.55
 
     def material(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
