@@ -1,0 +1,156 @@
+"""Questions to a memory: a Finder pairs it with its encoder and keeps what every question needs."""
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from m3_ros.errors import QueryError
+from m3_ros.features.encoder import Encoder, unit
+from m3_ros.memory import SpatialMemory
+from m3_ros.query.answer import Answer, Candidate, Status
+from m3_ros.query.calibration import probability
+from m3_ros.query.evidence_views import ViewIndex
+from m3_ros.query.grounding import Proposal, propose
+from m3_ros.query.phrase import subject
+from m3_ros.query.relevancy import Relevancy, negatives_of, relevancy
+from m3_ros.query.settings import QuerySettings
+
+
+class Finder:
+    """Answers questions about one memory.
+
+    Finder.open("runs/demo/memory").find("the red chair").candidates[0].centre
+    """
+
+    def __init__(self, memory: SpatialMemory, encoder: Encoder, settings: QuerySettings | None = None) -> None:
+        """Pair a memory with the encoder that made it.
+
+        Raises:
+            MemoryFormatError: the memory was made with another encoder, or another version of it.
+        """
+        self.memory = memory
+        self.encoder = encoder
+        self.settings = settings or QuerySettings()
+        self._entry = memory.queries_of(encoder.name, encoder.version)
+
+    @classmethod
+    def open(cls, path: Path | str, encoder: str = "", settings: QuerySettings | None = None) -> "Finder":
+        """Load a memory and an encoder of it by its name; empty: the first one that the memory holds.
+
+        Raises:
+            MemoryFormatError: the memory cannot be read or does not belong to the encoder.
+            EncoderError: the encoder cannot be loaded.
+        """
+        from m3_ros.features import load_encoder
+
+        memory = SpatialMemory.load(path)
+        name = encoder or next((p.encoder_name for p in memory.principal_queries), "embedded")
+        return cls(memory, load_encoder(name), settings)
+
+    def find(
+        self, text: str, negatives: Sequence[str] = (), top_k: int = 1, min_probability: float | None = None
+    ) -> Answer:
+        """Say where what the text names is.
+
+        Args:
+            text: a question or a name, in words.
+            negatives: phrases that it is not, beside the encoder's own background phrases.
+            top_k: most candidates wanted.
+            min_probability: candidates below it are not answers; None: as the settings say.
+
+        Raises:
+            QueryError: the text is empty or top_k is below one.
+        """
+        start = time.monotonic()
+        phrase = subject(text)
+        if top_k < 1:
+            raise QueryError(f"top_k is the most candidates wanted, at least 1; got {top_k}")
+        threshold = self.settings.min_probability if min_probability is None else min_probability
+        if int(self.memory.seen.sum()) < self.settings.min_seen:
+            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+        ranked = self._ranked(self.relevancy(phrase, negatives))
+        found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
+        listed = found or ranked[:1]
+        candidates = tuple(self._candidate(i, chance, proposal) for i, (chance, proposal) in enumerate(listed))
+        status = Status.FOUND if found else Status.NOT_FOUND
+        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
+
+    def relevancy(self, phrase: str, negatives: Sequence[str] = ()) -> Relevancy:
+        """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
+        with torch.inference_mode():
+            words = unit(self.encoder.encode_text([phrase, *negatives]))
+            other = negatives_of(
+                words[0], self._background, self.encoder.background_phrases, phrase, self.settings.relevancy
+            )
+            scores = self._entry.text_scores(words)
+            against = torch.cat([self._background_scores[:, other], scores[:, 1:]], dim=1)
+            return relevancy(scores[:, 0], against, self.memory.seen, self.settings.relevancy)
+
+    def proposals(self, phrase: str, negatives: Sequence[str] = ()) -> list[Proposal]:
+        """Return every object that the phrase may mean, with its evidence: what a calibration is fitted on."""
+        found = self.relevancy(phrase, negatives)
+        return propose(self.memory, found, self._entry.consistency, self.settings.grounding)
+
+    def warm_up(self) -> None:
+        """Do now what the first question would have to wait for."""
+        _ = self._background_scores, self._views
+
+    @cached_property
+    def _background(self) -> Float[Tensor, "T D"]:
+        phrases = list(self.encoder.background_phrases)
+        return unit(self.encoder.encode_text(phrases)) if phrases else torch.zeros(0, self.encoder.dim)
+
+    @cached_property
+    def _background_scores(self) -> Float[Tensor, "N T"]:
+        with torch.inference_mode():
+            return self._entry.text_scores(self._background)
+
+    @cached_property
+    def _views(self) -> ViewIndex:
+        return ViewIndex(self.memory)
+
+    def _ranked(self, found: Relevancy) -> list[tuple[float, Proposal]]:
+        proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
+        pairs = [(probability(p.evidence, self.settings.calibration), p) for p in proposals]
+        return sorted(pairs, key=lambda pair: pair[0], reverse=True)
+
+    def _candidate(self, number: int, chance: float, proposal: Proposal) -> Candidate:
+        return Candidate(
+            object_id=number,
+            probability=chance,
+            centre=proposal.centre,
+            covariance=proposal.covariance,
+            box=proposal.box,
+            gaussians=proposal.gaussians,
+            views=self._views.best(proposal.gaussians, self.settings.max_views),
+        )
+
+
+def find(
+    memory: SpatialMemory,
+    text: str,
+    negatives: Sequence[str] = (),
+    top_k: int = 1,
+    encoder: Encoder | None = None,
+    settings: QuerySettings | None = None,
+) -> Answer:
+    """Ask a memory one question; keep a `Finder` for more. None: the memory's first encoder is loaded by its name."""
+    if encoder is None:
+        from m3_ros.features import load_encoder
+
+        encoder = load_encoder(memory.principal_queries[0].encoder_name)
+    return Finder(memory, encoder, settings).find(text, negatives, top_k)
+
+
+def _message(phrase: str, status: Status, candidates: Sequence[Candidate]) -> str:
+    if status == Status.NOT_FOUND:
+        best = f"; the nearest miss has probability {candidates[0].probability:.2f}" if candidates else ""
+        return f"nothing here looks like {phrase!r}{best}"
+    x, y, z = candidates[0].centre
+    more = f", {len(candidates) - 1} more" if len(candidates) > 1 else ""
+    return f"{phrase!r} is at ({x:.2f}, {y:.2f}, {z:.2f}) m with probability {candidates[0].probability:.2f}{more}"
