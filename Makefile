@@ -9,7 +9,7 @@ SHELL := /bin/bash
 STARTED := $(shell date +%s)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PIP := $(PYTHON) -m pip --quiet --no-input --disable-pip-version-check
+PIP := $(PYTHON) -m pip -qq --no-input --disable-pip-version-check
 # The CUDA rasteriser only where there is a GPU; its torch is then the CUDA one.
 GPU := $(if $(shell command -v nvidia-smi),gpu)
 EXTRAS := ros sim openclip dev $(GPU)

@@ -1,8 +1,8 @@
 """Install without a ROS distribution: `pip install` on a machine that has only pip, a C++ compiler and CMake.
 
 On a ROS 2 installation colcon builds this package from CMakeLists.txt and never reads this file. Here the same
-CMakeLists.txt is configured against the ROS wheels of PyPI, which make a virtual environment an ament prefix; what it
-installs (nodes, generated interfaces, the splat kernel, launch and config files) becomes the wheel. `make setup` runs it.
+CMakeLists.txt is configured against the ROS wheels of PyPI, which make a virtual environment an ament prefix, and what
+it installs (nodes, generated interfaces, the kernel, launch and config files) becomes the wheel. `make setup` calls it.
 """
 
 import importlib.util
@@ -23,8 +23,8 @@ MANIFEST = ET.parse(HERE / "package.xml").getroot()  # noqa: S314 - our own file
 PREFIX = Path(sys.prefix)
 PYTHON_DIR = os.path.relpath(sysconfig.get_path("purelib"), sys.prefix)
 
-# Two things that CMake refuses, put right when it has read CMakeLists.txt: the wheels of PyPI name include directories of the
-# machine that built them, and the exported targets name NumPy's, which lies below our sources when .venv does.
+# Two things that CMake refuses, put right when it has read CMakeLists.txt: the wheels of PyPI name include directories
+# of the machine that built them, and the exported targets name NumPy's, which lies below our sources when .venv does.
 CMAKE_HOOK = r"""
 function(_m3_mend_includes)
   get_property(_imported DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" PROPERTY IMPORTED_TARGETS)
@@ -85,8 +85,8 @@ def check_tools():
     wheels = (PREFIX / "share/rosidl_default_generators/cmake").is_dir() and importlib.util.find_spec("catkin_pkg")
     if not wheels:
         raise SystemExit(
-            "m3_ros: building needs the ROS 2 wheels in this environment. Run `make setup`, or install the packages of the "
-            "extra [ros] (see setup.cfg) and call pip with --no-build-isolation; on a ROS 2 installation use colcon."
+            "m3_ros: building needs the ROS 2 wheels in this environment. Run `make setup`, or install the packages of "
+            "the extra [ros] (see setup.cfg) and call pip with --no-build-isolation; with ROS 2 installed, use colcon."
         )
     missing = [tool for tool in ("cmake", "g++") if not shutil.which(tool)]
     if missing:
@@ -122,9 +122,10 @@ class CMakeBuild(build):
         env |= {"AMENT_PREFIX_PATH": str(PREFIX), "PATH": f"{PREFIX / 'bin'}{os.pathsep}{env['PATH']}"}
         cache = binary / "CMakeCache.txt"
         if not cache.is_file() or cache.stat().st_mtime < Path(__file__).stat().st_mtime:
-            self.call(env, "cmake", "-S", source, "-B", binary, "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
-                      f"-DCMAKE_PREFIX_PATH={PREFIX}", f"-DCMAKE_INSTALL_PREFIX={stage}", f"-DCMAKE_PROJECT_INCLUDE={hook}",
-                      f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_INSTALL_DIR={PYTHON_DIR}")  # fmt: skip
+            self.call(env, "cmake", "-S", source, "-B", binary, "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
+                      f"-DCMAKE_INSTALL_PREFIX={stage}", f"-DCMAKE_PREFIX_PATH={PREFIX}",
+                      f"-DCMAKE_PROJECT_INCLUDE={hook}", f"-DPYTHON_INSTALL_DIR={PYTHON_DIR}",
+                      f"-DPython3_EXECUTABLE={sys.executable}")  # fmt: skip
             cache.touch()  # an unchanged cache keeps its old time
         self.call(env, "cmake", "--build", binary, "--parallel", os.cpu_count() or 1)
         self.call(env, "cmake", "--install", binary)
@@ -141,7 +142,8 @@ class CMakeBuild(build):
         """Python packages go where setuptools looks for built ones; the rest becomes data under sys.prefix."""
         shutil.rmtree(self.build_lib, ignore_errors=True)
         # rosidl leaves C sources beside the modules built from them, and metadata that would claim a second m3_ros.
-        shutil.copytree(stage / PYTHON_DIR, self.build_lib, ignore=shutil.ignore_patterns("*.c", "*.egg-info", "__pycache__"))
+        leave_out = shutil.ignore_patterns("*.c", "*.egg-info", "__pycache__")
+        shutil.copytree(stage / PYTHON_DIR, self.build_lib, ignore=leave_out)
         shutil.rmtree(stage / PYTHON_DIR)
         data = {}
         for path in sorted(p.relative_to(stage) for p in stage.rglob("*") if p.is_file()):
