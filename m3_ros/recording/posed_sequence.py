@@ -82,7 +82,15 @@ def read_posed_sequence(path: Path) -> Iterator[Frame]:
     Raises:
         RecordingError: the JSON is not valid, or a picture is missing or damaged.
     """
-    sequence = parse(path)
+    yield from load(parse(path))
+
+
+def load(sequence: PosedSequence) -> Iterator[Frame]:
+    """Yield the frames of a parsed sequence.
+
+    Raises:
+        RecordingError: a picture is missing or damaged.
+    """
     _check_files(sequence)
     for shot in sequence.shots:
         rgb = decode_picture(shot.rgb.read_bytes(), str(shot.rgb))

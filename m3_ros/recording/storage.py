@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from m3_ros.errors import RecordingError
-from m3_ros.recording import recover
+from m3_ros.recording.recover import is_truncated, records
 from m3_ros.recording.summary import TopicSummary
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class CutFile:
         """
         self.path = path
         counts: Counter[tuple[str, str]] = Counter()
-        for schema, channel, _ in recover.records(path):
+        for schema, channel, _ in records(path):
             counts[(channel.topic, schema.name if schema else "")] += 1
         if not counts:
             raise RecordingError(f"{path} is truncated and no message can be read from it: record again")
@@ -149,7 +149,7 @@ class CutFile:
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         """Yield the messages of some topics in the order of recording."""
-        for schema, channel, message in recover.records(self.path):
+        for schema, channel, message in records(self.path):
             if channel.topic in topics:
                 msgtype = schema.name if schema else ""
                 yield RawMessage(channel.topic, msgtype, message.log_time, _unpacked(message.data))
@@ -243,7 +243,7 @@ def _open_file(path: Path) -> BagFile:
         raise RecordingError(
             f"{path} is no recording: wanted a rosbag2 folder, a .mcap or .db3 file, or a folder with transforms.json"
         )
-    if path.suffix == ".mcap" and recover.is_truncated(path):
+    if path.suffix == ".mcap" and is_truncated(path):
         return CutFile(path)
     return WholeFile(path)
 
