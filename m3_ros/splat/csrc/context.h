@@ -1,0 +1,96 @@
+// What one view of a set of Gaussians looks like to the kernel: the visible ones, sorted, and the tiles they touch.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+namespace m3 {
+
+constexpr int kTile = 16;
+constexpr float kMinAlpha = 1.f / 255.f;       // fainter contributions are dropped
+constexpr float kMaxAlpha = 0.999f;            // keeps 1 / (1 - alpha) finite
+constexpr float kMinTransmittance = 1e-4f;     // a row of pixels ends when all of it is darker than this
+constexpr double kBlur = 0.3;                  // added to the 2D covariance [px^2]: no Gaussian is thinner than a pixel
+
+// Memory aligned to a cache line that keeps its capacity. Contents do not survive growth.
+template <class T>
+class Buffer {
+public:
+    Buffer() = default;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { std::free(data_); }
+
+    T* reserve(size_t count) {
+        if (count > capacity_) {
+            std::free(data_);
+            const size_t bytes = (count * sizeof(T) * 5 / 4 + 127) / 64 * 64;
+            data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+            capacity_ = data_ ? bytes / sizeof(T) : 0;
+            if (!data_) throw std::bad_alloc();
+        }
+        return data_;
+    }
+    T* data() { return data_; }
+    const T* data() const { return data_; }
+    T& operator[](size_t i) { return data_[i]; }
+    const T& operator[](size_t i) const { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    size_t capacity_ = 0;
+};
+
+struct Camera {
+    double R[9], t[3];  // world to camera, OpenCV axes
+    double fx, fy, cx, cy;
+    int width, height;
+    double near_plane;
+};
+
+// The arrays of the caller, row-major float32.
+struct Scene {
+    int64_t count;
+    const float *means, *quats, *scales, *opacities;
+};
+
+// One Gaussian as the image sees it.
+struct Visible {
+    float u, v;       // centre [px]
+    float a, b, c;    // inverse 2D covariance [[a, b], [b, c]]
+    float opacity;
+    float cutoff;     // largest squared Mahalanobis distance that still reaches kMinAlpha
+    float z;          // depth [m]
+    int32_t id;       // index in the scene
+    int16_t x0, x1, y0, y1;  // tiles [x0, x1) x [y0, y1)
+};
+
+// Channels in memory: `wide` blocks of sixteen, then `narrow` (0, 4 or 8) more. The last used channel is depth.
+struct Layout {
+    int used = 0, wide = 0, narrow = 0;
+    int stride() const { return 16 * wide + narrow; }
+};
+
+// One horizontal strip of tiles and its (Gaussian, tile) hits in the order of the Gaussians: one unit of parallel binning.
+struct Band {
+    std::vector<int> tile, item, slot, first;
+};
+
+struct Context {
+    Camera camera;
+    int threads = 1;
+    int tiles_x = 0, tiles_y = 0;
+    std::vector<Visible> visible;   // front to back
+    std::vector<int> tile_first;    // first slot of each tile; one more at the end
+    std::vector<int> slot_item;     // slot -> index into `visible`, front to back within a tile
+    std::vector<Band> bands;
+    Layout layout;
+    Buffer<float> packed;           // [visible, stride] channels, set by the forward pass
+
+    int tile_count() const { return tiles_x * tiles_y; }
+    int slot_count() const { return tile_first.empty() ? 0 : tile_first.back(); }
+};
+
+}  // namespace m3

@@ -1,0 +1,92 @@
+// From pixels back to Gaussians: what each entry of a row of pixels collects, shared by backward and accumulate.
+#pragma once
+
+#include "raster.h"
+#include "tile_rows.h"
+
+namespace m3 {
+
+constexpr int kMoments = 6;  // sums of G, G dx, G dy, G dx^2, G dx dy, G dy^2 with G = dL / d(exponent)
+
+// What every slot (Gaussian, tile) has collected. Slots never share memory: no locks, and the same bits on every run.
+struct SlotSums {
+    Buffer<float> lanes;  // [slots, kMoments + narrow]
+    Buffer<float> wide;   // [slots, 16 * wide]
+    int lane_count = 0, wide_count = 0;
+
+    void reserve(const Context& context) {
+        lane_count = kMoments + context.layout.narrow;
+        wide_count = 16 * context.layout.wide;
+        lanes.reserve(size_t(context.slot_count()) * lane_count + 16);
+        wide.reserve(size_t(context.slot_count()) * wide_count + 16);
+    }
+};
+
+// One row of pixels of the image that is scattered: channels as planes (channel on memory, pixel on lanes) and, for the wide
+// blocks, transposed (pixel on memory, channel on lanes).
+struct PixelRow {
+    Buffer<Row> planes, transposed;
+
+    void load(const Layout& layout, const Planes& image, size_t pixels, size_t offset, int columns);
+};
+
+// sums[entry][kMoments + c] += weight * plane[c] for the narrow channels.
+template <int Narrow>
+M3_INLINE void scatter_narrow(TileWork& work, int used, const Row* planes, int lane_count) {
+    for (int e = 0; e < used; e++) {
+        Row* sum = work.sums.data() + int64_t(work.entry[e]) * lane_count + kMoments;
+        const Row weight = work.weight[e];
+#pragma GCC unroll 8
+        for (int c = 0; c < Narrow; c++) sum[c] += weight * planes[c];
+    }
+}
+
+// wide[entry][:] += sum over pixels of weight[pixel] * transposed[pixel][:], `Group` blocks of sixteen channels at once.
+template <int Group>
+M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
+    const auto target = [&](int e) { return wide + (int64_t(work.entry[e]) * blocks + block) * 16; };
+    int e = 0;
+    for (; e + 1 < used; e += 2) {
+        float *out0 = target(e), *out1 = target(e + 1);
+        Row sum0[Group], sum1[Group];
+        for (int g = 0; g < Group; g++) sum0[g] = load(out0 + 16 * g), sum1[g] = load(out1 + 16 * g);
+        const float* w0 = reinterpret_cast<const float*>(&work.weight[e]);
+        const float* w1 = reinterpret_cast<const float*>(&work.weight[e + 1]);
+        for (int p = 0; p < kLanes; p++) {
+            const Row* row = transposed + p * blocks + block;
+            for (int g = 0; g < Group; g++) sum0[g] += row[g] * w0[p], sum1[g] += row[g] * w1[p];
+        }
+        for (int g = 0; g < Group; g++) store(out0 + 16 * g, sum0[g]), store(out1 + 16 * g, sum1[g]);
+    }
+    for (; e < used; e++) {
+        float* out = target(e);
+        Row sum[Group];
+        for (int g = 0; g < Group; g++) sum[g] = load(out + 16 * g);
+        const float* w = reinterpret_cast<const float*>(&work.weight[e]);
+        for (int p = 0; p < kLanes; p++)
+            for (int g = 0; g < Group; g++) sum[g] += transposed[p * blocks + block + g] * w[p];
+        for (int g = 0; g < Group; g++) store(out + 16 * g, sum[g]);
+    }
+}
+
+// Scatter all channels of one row; `wide` is the tile's part of SlotSums::wide.
+inline void scatter_channels(TileWork& work, int used, const Layout& layout, const PixelRow& row, float* wide) {
+    const Row* narrow = row.planes.data() + 16 * layout.wide;
+    const int lane_count = kMoments + layout.narrow;
+    if (layout.narrow == 4) scatter_narrow<4>(work, used, narrow, lane_count);
+    if (layout.narrow == 8) scatter_narrow<8>(work, used, narrow, lane_count);
+    int block = 0;
+    for (; block + kWideGroup <= layout.wide; block += kWideGroup)
+        scatter_wide_group<kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
+    for (; block < layout.wide; block++)
+        scatter_wide_group<1>(work, used, row.transposed.data(), layout.wide, block, wide);
+}
+
+// Clear what a tile collects before its first row, and write its lane sums behind its last.
+void begin_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
+void end_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
+
+// Add up what one visible Gaussian collected in all its slots: lanes [kMoments + narrow], then wide [16 * wide].
+void gather_slots(const Context& context, const SlotSums& sums, int item, double* lanes, double* wide);
+
+}  // namespace m3

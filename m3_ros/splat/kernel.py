@@ -1,0 +1,205 @@
+"""The compiled CPU kernel: find the library, choose the variant that the processor can run, declare its functions.
+
+The sources stand in `csrc/`; building the package puts one library per instruction set into the installed
+`m3_ros/splat`. Environment: M3_SPLAT_ISA forces a variant (avx512, avx2 or baseline), M3_SPLAT_DIR names a folder to
+search first.
+"""
+
+import ctypes
+import functools
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import m3_ros
+from m3_ros.errors import BackendError
+
+_ABI = 1
+_VARIANTS = {
+    "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
+    "avx2": {"avx2", "fma"},
+    "baseline": set[str](),
+}
+"""Variants, best first, and the processor flags that each needs."""
+
+_REMEDY = "run `make setup`, or install a compiler (`apt-get install g++ cmake`) and run `pip install .` again"
+
+_p, _int, _long, _double = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double
+_SIGNATURES: dict[str, tuple[object, list[object]]] = {
+    "m3_keep_memory": (None, []),
+    "m3_prepare": (_p, [_long, _p, _p, _p, _p, _p, _p, _int, _int, _double, _int]),
+    "m3_free": (None, [_p]),
+    "m3_visible_count": (_long, [_p]),
+    "m3_forward": (_int, [_p, _p, _int, _p, _p, _p, _p]),
+    "m3_backward": (_int, [_p, _long, *[_p] * 4, _int, *[_p] * 9]),
+    "m3_accumulate": (_int, [_p, _p, _int, _p, _p]),
+    "m3_ssim": (_int, [_int, _int, _int, _p, _p, _p, _int, _p]),
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A loaded library."""
+
+    library: ctypes.CDLL
+    """Its functions; see csrc/api.cpp."""
+    isa: str
+    """Instruction set it was compiled for."""
+    path: Path
+    """File it came from."""
+
+
+def processor_flags() -> set[str]:
+    """Return what the processor says it can do; empty where /proc/cpuinfo does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.partition(":")[2].split())
+
+
+def candidates() -> list[str]:
+    """Return the variants that this processor can run, best first.
+
+    Raises:
+        BackendError: M3_SPLAT_ISA names none of them.
+    """
+    flags = processor_flags() if platform.machine() in ("x86_64", "AMD64") else set()
+    usable = [isa for isa, needed in _VARIANTS.items() if needed <= flags]
+    forced = os.environ.get("M3_SPLAT_ISA")
+    if forced is None:
+        return usable
+    if forced not in usable:
+        raise BackendError(f"M3_SPLAT_ISA={forced} cannot be used: this processor can run {', '.join(usable)}")
+    return [forced]
+
+
+def folders() -> list[Path]:
+    """Return where libraries may lie: M3_SPLAT_DIR, every place of the package, a build folder beside the sources."""
+    first = [Path(os.environ["M3_SPLAT_DIR"])] if os.environ.get("M3_SPLAT_DIR") else []
+    packages = [Path(entry) for entry in m3_ros.__path__]
+    return [
+        *first,
+        *(package / "splat" for package in packages),
+        *(package.parent / "build" / "splat" for package in packages),
+    ]
+
+
+@functools.cache
+def load() -> Kernel:
+    """Load the best library, once a process.
+
+    Raises:
+        BackendError: none is built, or the one found is of another version.
+    """
+    for isa in candidates():
+        for folder in folders():
+            path = folder / f"libm3_splat_{isa}.so"
+            if path.is_file():
+                return _open(path, isa)
+    raise BackendError(
+        f"the CPU rendering kernel is not built (no libm3_splat_*.so for {platform.machine()} found): {_REMEDY}"
+    )
+
+
+def _open(path: Path, isa: str) -> Kernel:
+    try:
+        library = ctypes.CDLL(str(path))
+        abi = library.m3_abi()
+    except (OSError, AttributeError) as error:
+        raise BackendError(f"the CPU rendering kernel {path} cannot be loaded ({error}): {_REMEDY}") from error
+    if abi != _ABI:
+        raise BackendError(f"the CPU rendering kernel {path} is of version {abi}, this package needs {_ABI}: {_REMEDY}")
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    library.m3_keep_memory()
+    _log.debug("CPU rendering kernel: %s", path)
+    return Kernel(library, isa, path)
+
+
+def pointer(tensor: torch.Tensor | None) -> int | None:
+    """Return the address of a contiguous CPU tensor; None stays a null pointer."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def check(code: int, what: str) -> None:
+    """Turn a return code of the library into an error.
+
+    Raises:
+        BackendError: the kernel ran out of memory.
+    """
+    if code != 0:
+        raise BackendError(f"{what} ran out of memory: use fewer Gaussians, fewer channels or a smaller image")
+
+
+class View:
+    """The Gaussians as one camera sees them: projected, sorted and binned. Lives until its backward pass is done."""
+
+    def __init__(
+        self,
+        geometry: tuple[torch.Tensor, ...],
+        viewmat: torch.Tensor,
+        K: torch.Tensor,
+        size: tuple[int, int],
+        near: float,
+    ) -> None:
+        """Prepare float32 means, quats, scales, opacities for a float64 viewmat and K, all contiguous."""
+        self._library = load().library
+        self._handle: int | None = self._library.m3_prepare(
+            geometry[0].shape[0],
+            *map(pointer, geometry),
+            pointer(viewmat),
+            pointer(K),
+            *size,
+            near,
+            torch.get_num_threads(),
+        )
+        check(0 if self._handle else -1, "preparing a view")
+
+    @property
+    def visible(self) -> int:
+        """Gaussians that may touch the image."""
+        return int(self._library.m3_visible_count(self._handle))
+
+    def forward(self, features: torch.Tensor, *out: torch.Tensor | None) -> None:
+        """Blend features [N, C] into planes [C, H, W], depth, alpha and optional median depth [H, W]."""
+        code = self._library.m3_forward(self._handle, pointer(features), features.shape[1], *map(pointer, out))
+        check(code, "rendering")
+
+    def backward(
+        self,
+        geometry: tuple[torch.Tensor, ...],
+        channels: int,
+        d_out: tuple[torch.Tensor | None, ...],
+        gradients: list[torch.Tensor | None],
+    ) -> None:
+        """Carry gradients of planes, depth, alpha to means, quats, scales, opacities, features, viewmat (float64)."""
+        code = self._library.m3_backward(
+            self._handle,
+            geometry[0].shape[0],
+            *map(pointer, geometry),
+            channels,
+            *map(pointer, d_out),
+            *map(pointer, gradients),
+        )
+        check(code, "the backward pass")
+
+    def accumulate(self, values: torch.Tensor, sums: torch.Tensor, weights: torch.Tensor) -> None:
+        """Add weight * value of planes [C, H, W] to sums [N, C], and the weights to weights [N]."""
+        code = self._library.m3_accumulate(
+            self._handle, pointer(values), values.shape[0], pointer(sums), pointer(weights)
+        )
+        check(code, "accumulating")
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.m3_free(self._handle)
+            self._handle = None
