@@ -5,6 +5,7 @@ Everything is procedural: a seed gives the room, byte for byte. `layout` places 
 """
 
 from m3_ros.sim.camera import Shot, SimCamera
+from m3_ros.sim.layout import DEMO_SEED
 from m3_ros.sim.odometry import Odometry, OdometrySettings
 from m3_ros.sim.patrol import PatrolSettings, patrol
 from m3_ros.sim.quadruped import RobotState, T_base_camera, T_map_base, T_map_camera
@@ -12,6 +13,7 @@ from m3_ros.sim.sequence import write_sequence
 from m3_ros.sim.world import Instance, World, WorldSettings, default_cache_dir
 
 __all__ = [
+    "DEMO_SEED",
     "Instance",
     "Odometry",
     "OdometrySettings",

@@ -23,6 +23,8 @@ SMALLEST_ROOM_M, LARGEST_ROOM_M = (4.6, 4.0, 2.4), (7.0, 6.0, 2.9)
 SMALLEST_COMPLETE_M, LARGEST_COMPLETE_M = (6.8, 5.8, 2.5), (7.4, 6.2, 2.7)
 PRESENCE = 0.7
 """Share of the kinds that a random room tries to hold."""
+DEMO_SEED = 12
+"""With `complete`, a pleasant room that holds every kind of thing; each is seen often on the patrol."""
 TRIES = 40
 RUG_THICKNESS_M = 0.002
 SEVERAL = {"chair": 4, "book": 3, "mug": 3, "cushion": 3, "painting": 3, "plant": 2, "window": 2, "ceiling light": 2}
