@@ -1,0 +1,78 @@
+"""Pictures of a memory: what it looks like from somewhere, where a phrase lights up, where the answers are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from m3_ros.cli.pictures import Image, Marking, contact_sheet, heat_overlay, save_png, to_bytes, top_down
+from m3_ros.geometry.camera import Camera
+from m3_ros.geometry.pose import Transform, inverse
+from m3_ros.memory import SpatialMemory
+from m3_ros.planner import Approach, NavigationMap
+from m3_ros.query import Answer, Finder
+from m3_ros.query.phrase import subject
+from m3_ros.recording import Frame
+from m3_ros.splat import colours, render
+
+
+def splat(
+    memory: SpatialMemory, values: Float[torch.Tensor, "N ch"] | None, camera: Camera, T_map_camera: Transform
+) -> Float[NDArray[np.float32], "H W ch"]:
+    """Render any per-Gaussian values, or the colours for None, from a pose."""
+    g = memory.gaussians
+    viewmat = torch.from_numpy(inverse(T_map_camera)).float()[None]
+    features = colours(g, viewmat) if values is None else values
+    K = torch.from_numpy(camera.K).float()[None]
+    with torch.inference_mode():
+        drawn = render(g.means, g.quats, g.scales, g.opacities, features, viewmat, K, camera.width, camera.height)
+    return drawn.features[0].contiguous().numpy()
+
+
+def renders_beside_truth(memory: SpatialMemory, frames: Sequence[Frame], columns: int = 6) -> Image:
+    """Draw frames above the memory's renders of the same views."""
+    rows: list[tuple[str, list[Image]]] = []
+    for start in range(0, len(frames), columns):
+        group = frames[start : start + columns]
+        rows.append(("camera", [f.rgb for f in group]))
+        rows.append(("memory", [to_bytes(splat(memory, None, f.camera, f.T_map_camera)) for f in group]))
+    return contact_sheet(rows)
+
+
+def relevancy_view(finder: Finder, phrase: str, view: int) -> Image:
+    """Draw where a phrase lights up in the memory's render of one keyframe."""
+    keyframes = finder.memory.keyframes
+    camera, T = keyframes.cameras[view], keyframes.T_map_camera[view]
+    relevancy = finder.relevancy(phrase).probability
+    heat = splat(finder.memory, relevancy.float()[:, None], camera, T)[..., 0]
+    return heat_overlay(to_bytes(splat(finder.memory, None, camera, T)), heat)
+
+
+def draw_map(
+    floor: NavigationMap,
+    answers: Sequence[tuple[Answer, Approach | None]],
+    path: Sequence[tuple[float, float]] = (),
+    goal: Transform | None = None,
+) -> Image:
+    """Draw the floor from above with the places found; the goal is the first answer's unless given."""
+    boxes = [(a.text, c.box) for a, _ in answers if a.status.name == "FOUND" for c in a.candidates]
+    if goal is None:
+        goal = next((stand.T_map_base for _, stand in answers if stand is not None), None)
+    patrol = [(float(x), float(y)) for x, y in floor.walked_xy]
+    obstacles = floor.obstacles
+    marking = Marking(boxes, goal, path, patrol)
+    return top_down(obstacles.data, ~floor.unknown, obstacles.origin_xy, obstacles.resolution_m, marking)
+
+
+def draw_answers(
+    path: Path, finder: Finder, floor: NavigationMap, answers: Sequence[tuple[Answer, Approach | None]]
+) -> None:
+    """Write the map with the answers, and beside `path` the best view of each found thing with its relevancy."""
+    save_png(path, draw_map(floor, answers))
+    for answer, _ in answers:
+        if answer.candidates and answer.candidates[0].views:
+            name = f"{path.stem}_{'_'.join(answer.text.split())}.png"
+            save_png(path.with_name(name), relevancy_view(finder, subject(answer.text), answer.candidates[0].views[0]))
