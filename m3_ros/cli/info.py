@@ -42,7 +42,8 @@ def _recording(path: Path) -> None:
     summary = describe(path)
     depth = "with depth" if summary.has_depth else "without depth"
     print(
-        f"{path}: {summary.kind}, {summary.frames} frames {depth}, {summary.duration_s:.1f} s, frame {summary.fixed_frame!r}"
+        f"{path}: {summary.kind}, {summary.frames} frames {depth}, {summary.duration_s:.1f} s, "
+        f"poses in {summary.fixed_frame!r}"
     )
     for topic in summary.topics:
         print(f"  {topic.name}  {topic.msgtype}  {topic.count}")

@@ -57,7 +57,7 @@ def heat_overlay(image: Image, heat: Float[NDArray[np.float32], "H W"]) -> Image
     colour = cv2.applyColorMap((h * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1].astype(np.float32)
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
     weight = np.clip(h * 1.5, 0, 0.8)[..., None]
-    return (grey * (1 - weight) + colour * weight).astype(np.uint8)
+    return np.asarray(grey * (1 - weight) + colour * weight).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class MemoryWatch:
 
 
 def tree_rss_mb(root: int) -> float:
-    """Return the resident memory [MB] of a process and its descendants; shared pages count for each (an upper bound)."""
+    """Return the resident memory [MB] of a process and its descendants; shared pages count for each."""
     parents: dict[int, int] = {}
     resident: dict[int, float] = {}
     for entry in Path("/proc").iterdir():

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from m3_ros.cli.processes import node_command, run_foreground
+from m3_ros.sim.layout import DEMO_SEED
 
 
 def run(
     write: Path | None = None,
-    seed: int = 7,
+    seed: int = DEMO_SEED,
     complete: bool = True,
     width: int = 320,
     height: int = 240,

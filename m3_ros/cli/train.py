@@ -40,7 +40,7 @@ def run(
         report = train(recording, memory_path, settings, line.show)
     print(
         f"{report.memory_path}: {report.gaussians} Gaussians from {report.keyframes} keyframes, "
-        f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s of them geometry)"
+        f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s geometry)"
     )
     print(f'ask it: m3 ask {report.memory_path} "find the chair"')
     return 0
