@@ -52,15 +52,20 @@ def is_truncated(path: Path) -> bool:
 
 def records(path: Path) -> Iterator[McapRecord]:
     """Yield the messages of an MCAP file from its beginning, up to where it breaks off."""
+    import struct
+
+    import zstandard
     from mcap.exceptions import McapError
     from mcap.reader import NonSeekingReader
+
+    breaks = (McapError, struct.error, zstandard.ZstdError, ValueError, KeyError, EOFError, RuntimeError, MemoryError)
 
     with path.open("rb") as stream:
         reader = NonSeekingReader(stream, record_size_limit=2**31)
         try:
             for schema, channel, message in reader.iter_messages(log_time_order=False):
                 yield McapRecord(schema, channel, message)
-        except (McapError, ValueError, KeyError, EOFError) as error:
+        except breaks as error:
             log.debug("%s breaks off: %s %s", path, type(error).__name__, error)
 
 

@@ -256,7 +256,18 @@ def _broken_file_errors() -> tuple[type[Exception], ...]:
     import apsw
     from rosbags.rosbag2 import ReaderError, storage_mcap
 
-    parsing = (OSError, KeyError, ValueError, TypeError, IndexError, EOFError, RuntimeError, struct.error)
+    parsing = (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        EOFError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+        struct.error,
+    )
     return (ReaderError, apsw.Error, zlib.error, storage_mcap.zstd.ZstdError, *parsing)
 
 

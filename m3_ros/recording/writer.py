@@ -77,7 +77,8 @@ class RecordingWriter:
                 )
         self._patience_s = patience_s
         self._queue: queue.Queue[_Item | None] = queue.Queue(queue_size)
-        self._lock = threading.Lock()
+        self._bag_lock = threading.Lock()
+        self._count_lock = threading.Lock()  # its own: a callback that counts a drop must not wait for the disk
         self._connections: dict[str, Any] = {}
         self._written: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -110,7 +111,7 @@ class RecordingWriter:
         store = get_typestore(Stores.ROS2_JAZZY)
         if msgtype not in store.types:
             raise RecordingError(f"{topic} has type {msgtype}, which is no standard type: leave the topic out")
-        with self._lock:
+        with self._bag_lock:
             self._refuse_if_closed()
             if topic not in self._connections:
                 offered = [_rosbags_qos(qos or TopicQos())]
@@ -137,22 +138,19 @@ class RecordingWriter:
         try:
             self._queue.put(_Item(topic, stamp_ns, data), timeout=self._patience_s)
         except queue.Full:
-            with self._lock:
-                self._dropped[topic] += 1
-                first = self._dropped.total() == 1
-            if first:
+            if self._drop(topic) == 1:
                 log.warning("the disk cannot follow: messages are being dropped, the first on %s", topic)
             return False
         return True
 
     def written(self) -> Mapping[str, int]:
         """Return how many messages of each topic are written so far."""
-        with self._lock:
+        with self._count_lock:
             return dict(self._written)
 
     def dropped(self) -> Mapping[str, int]:
         """Return how many messages of each topic were lost so far."""
-        with self._lock:
+        with self._count_lock:
             return dict(self._dropped)
 
     def close(self) -> RecordingStats:
@@ -191,20 +189,27 @@ class RecordingWriter:
         from rosbags.rosbag2 import WriterError
 
         while (item := self._queue.get()) is not None:
-            with self._lock:
-                if self._failure is not None:
-                    self._dropped[item.topic] += 1
-                    continue
-                try:
+            if self._failure is not None:
+                self._drop(item.topic)
+                continue
+            try:
+                with self._bag_lock:
                     self._bag.write(self._connections[item.topic], item.stamp_ns, item.data)
+                with self._count_lock:
                     self._written[item.topic] += 1
-                except (OSError, WriterError, ValueError) as error:
-                    log.exception("writing %s failed", self._partial)
-                    self._failure = error
-                    self._dropped[item.topic] += 1
+            except (OSError, WriterError, ValueError) as error:
+                log.warning("writing %s failed: %s", self._partial, error)
+                self._failure = error
+                self._drop(item.topic)
         if self._failure is not None:
             with contextlib.suppress(OSError):
                 self._bag.abort()
+
+    def _drop(self, topic: str) -> int:
+        """Count a lost message; return how many are lost now."""
+        with self._count_lock:
+            self._dropped[topic] += 1
+            return self._dropped.total()
 
     def _refuse_if_closed(self) -> None:
         if self._stats is not None:
