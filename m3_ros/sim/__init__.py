@@ -8,6 +8,7 @@ from m3_ros.sim.camera import Shot, SimCamera
 from m3_ros.sim.layout import DEMO_SEED
 from m3_ros.sim.odometry import Odometry, OdometrySettings
 from m3_ros.sim.patrol import PatrolSettings, patrol
+from m3_ros.sim.physics import PhysicsRobot, physics_patrol
 from m3_ros.sim.quadruped import RobotState, T_base_camera, T_map_base, T_map_camera
 from m3_ros.sim.sequence import write_sequence
 from m3_ros.sim.world import Instance, World, WorldSettings, default_cache_dir
@@ -18,6 +19,7 @@ __all__ = [
     "Odometry",
     "OdometrySettings",
     "PatrolSettings",
+    "PhysicsRobot",
     "RobotState",
     "Shot",
     "SimCamera",
@@ -28,5 +30,6 @@ __all__ = [
     "WorldSettings",
     "default_cache_dir",
     "patrol",
+    "physics_patrol",
     "write_sequence",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from m3_ros.errors import SimulationError
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform
-from m3_ros.sim.model import FAR_M, GL_REMEDY, NEAR_M, ROOM_GROUP, import_mujoco
+from m3_ros.sim.model import FAR_M, NEAR_M, ROOM_GROUP, gl_context, import_mujoco
 from m3_ros.sim.quadruped import GEOM_GROUP, RobotState, T_map_camera, configuration
 from m3_ros.sim.world import World
 
@@ -48,12 +48,9 @@ class SimCamera:
         mujoco.mj_forward(model, self._data)
         self._thread = threading.get_ident()
         model.vis.global_.offwidth, model.vis.global_.offheight = camera.width, camera.height
-        try:
-            self._gl = mujoco.GLContext(camera.width, camera.height)
-            self._gl.make_current()
-            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        except Exception as error:  # MuJoCo's back ends raise PyOpenGL's, their own and bare exceptions
-            raise SimulationError(f"cannot make an OpenGL context without a display ({error}): {GL_REMEDY}") from error
+        self._gl: Any = gl_context(camera.width, camera.height)
+        self._gl.make_current()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, model.ngeom + _SPARE_GEOMS)
         for flag in ("SHADOW", "REFLECTION", "HAZE", "SKYBOX"):

@@ -1,6 +1,8 @@
 """The MuJoCo model of a baked room with the quadruped in it."""
 
+import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,12 +33,29 @@ def import_mujoco() -> Any:
     Raises:
         SimulationError: MuJoCo is not installed or its OpenGL libraries are missing.
     """
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         import mujoco
     except (ImportError, AttributeError, OSError) as error:  # PyOpenGL raises AttributeError when libEGL is absent
         raise SimulationError(f"the simulator needs MuJoCo and OpenGL ({error}): {GL_REMEDY}") from error
     return mujoco
+
+
+def gl_context(width: int, height: int) -> Any:
+    """Make an off-screen OpenGL context of the kind that MUJOCO_GL names.
+
+    MuJoCo itself reads MUJOCO_GL when it is first imported, which somebody else may have done before it was set.
+
+    Raises:
+        SimulationError: this machine has no such OpenGL.
+    """
+    mujoco, backend = import_mujoco(), os.environ.get("MUJOCO_GL", "").lower()
+    try:
+        package = importlib.import_module(f"mujoco.{backend}") if backend in ("egl", "osmesa") else mujoco
+        return package.GLContext(width, height)
+    except Exception as error:
+        raise SimulationError(f"cannot make an OpenGL context without a display ({error}): {GL_REMEDY}") from error
 
 
 GL_REMEDY = (

@@ -46,9 +46,17 @@ def patrol(world: World, settings: PatrolSettings | None = None) -> tuple[RobotS
         SimulationError: no place in the room is free.
     """
     walk = settings or PatrolSettings()
-    planned = world.free_space(robot_radius_m=walk.clearance_m)
-    path = closed_path(planned, world.free_space(robot_radius_m=RADIUS), walk.spacing_m)
-    return _walk_along(path, walk)
+    return _walk_along(patrol_path(world, walk), walk)
+
+
+def patrol_path(world: World, settings: PatrolSettings) -> Points:
+    """Return the closed path of the patrol [m], `STEP_M` between points.
+
+    Raises:
+        SimulationError: no place in the room is free.
+    """
+    planned = world.free_space(robot_radius_m=settings.clearance_m)
+    return closed_path(planned, world.free_space(robot_radius_m=RADIUS), settings.spacing_m)
 
 
 def closed_path(planned: Grid2D, allowed: Grid2D, spacing_m: float) -> Points:

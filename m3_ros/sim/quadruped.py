@@ -85,20 +85,22 @@ def configuration(state: RobotState) -> Float[NDArray[np.float64], "19"]:
     return np.concatenate([T[:3, 3], matrix_to_quat(T[:3, :3]), trot(state)])
 
 
-def trot(state: RobotState, height: float = STANDING_HEIGHT - FOOT_RADIUS) -> Float[NDArray[np.float64], "12"]:
+def trot(
+    state: RobotState, height: float = STANDING_HEIGHT - FOOT_RADIUS, stride_hz: float = STRIDE_HZ, lift_m: float = LIFT
+) -> Float[NDArray[np.float64], "12"]:
     """Return the joint angles [rad] of a trot at the state's velocity, `height` metres from hips to ground."""
     gain = _vigour(state)
     angles: list[float] = []
     for _, front, left, offset in LEGS:
         hip_x, hip_y = front * HIP_X, left * (HIP_Y + HIP)
         speed = np.array([state.vx - state.yaw_rate * hip_y, state.vy + state.yaw_rate * hip_x])
-        phase = (state.t * STRIDE_HZ + offset) % 1
+        phase = (state.t * stride_hz + offset) % 1
         if phase < 0.5:
             along, lift = 0.5 - 2 * phase, 0.0
         else:
             swing = 2 * phase - 1
-            along, lift = -0.5 * np.cos(np.pi * swing), LIFT * gain * np.sin(np.pi * swing)
-        step = speed / (2 * STRIDE_HZ) * along
+            along, lift = -0.5 * np.cos(np.pi * swing), lift_m * gain * np.sin(np.pi * swing)
+        step = speed / (2 * stride_hz) * along
         angles += leg_angles(step[0], left * HIP + step[1], lift - height, left)
     return np.array(angles)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from m3_ros.errors import SimulationError
 from m3_ros.geometry.camera import Camera
+from m3_ros.geometry.pose import Transform
 from m3_ros.sim.camera import Shot, SimCamera
 from m3_ros.sim.odometry import Odometry, OdometrySettings
 from m3_ros.sim.quadruped import RobotState, T_base_camera, T_map_base
@@ -25,12 +26,13 @@ def write_sequence(
     directory: Path,
     world: World,
     camera: Camera,
-    states: Iterable[RobotState],
+    states: Iterable[RobotState | tuple[float, Transform]],
     odometry: OdometrySettings | None = None,
 ) -> Path:
     """Photograph a walk into a new directory that appears only when it is complete.
 
-    With noisy odometry a frame's `c2w` is the drifting pose and `c2w_true` the exact one.
+    The walk is given as states or, from the physics gait, as times [s] with T_map_base. With noisy odometry a frame's
+    `c2w` is the drifting pose and `c2w_true` the exact one.
 
     Raises:
         SimulationError: the directory exists already, or there are no states.
@@ -55,16 +57,20 @@ def write_sequence(
 
 
 def _write_frames(
-    root: Path, world: World, camera: Camera, states: Iterable[RobotState], odometry: OdometrySettings | None
+    root: Path,
+    world: World,
+    camera: Camera,
+    states: Iterable[RobotState | tuple[float, Transform]],
+    odometry: OdometrySettings | None,
 ) -> list[dict[str, Any]]:
     odometer, frames = Odometry(odometry), []
     with SimCamera(world, camera) as eye:
         for number, state in enumerate(states):
-            shot, name = eye.shot(state), f"{number:06d}.png"
-            _write_pictures(root, name, shot)
-            exact = shot.T_map_camera
-            reported = odometer.update(T_map_base(state)) @ T_base_camera()
-            frame = {"t": state.t, **{folder: f"{folder}/{name}" for folder in FOLDERS}, "c2w": reported.tolist()}
+            t, pose = (state.t, T_map_base(state)) if isinstance(state, RobotState) else state
+            exact, name = pose @ T_base_camera(), f"{number:06d}.png"
+            _write_pictures(root, name, eye.shot(exact))
+            reported = odometer.update(pose) @ T_base_camera()
+            frame = {"t": t, **{folder: f"{folder}/{name}" for folder in FOLDERS}, "c2w": reported.tolist()}
             if odometry is not None:
                 frame["c2w_true"] = exact.tolist()
             frames.append(frame)
