@@ -154,8 +154,8 @@ def _scan(bag: Bag, chosen: ChosenTopics) -> tuple[Motion, dict[str, list[int]],
     motion = Motion()
     stamps: dict[str, list[int]] = {}
     frame_ids: dict[str, str] = {}
-    invalid = 0
-    for raw in bag.messages(chosen.all):
+    invalid = count = 0
+    for count, raw in enumerate(bag.messages(chosen.all), start=1):
         try:
             if raw.topic in chosen.tf or raw.topic in chosen.tf_static:
                 add_transforms(motion.tf, decode(raw), raw.topic in chosen.tf_static)
@@ -172,6 +172,9 @@ def _scan(bag: Bag, chosen: ChosenTopics) -> tuple[Motion, dict[str, list[int]],
             reason = error
     if invalid:
         log.warning("%s: %d messages with invalid transforms left out; the last: %s", bag.path, invalid, reason)
+    stated = sum(topic.count for topic in bag.topics if topic.name in chosen.all)
+    if count != stated:
+        log.warning("%s should hold %d messages on the topics that are read, but %d came out", bag.path, stated, count)
     return motion, stamps, frame_ids
 
 
