@@ -155,7 +155,8 @@ def _scan(bag: Bag, chosen: ChosenTopics) -> tuple[Motion, dict[str, list[int]],
     stamps: dict[str, list[int]] = {}
     frame_ids: dict[str, str] = {}
     invalid = count = 0
-    for count, raw in enumerate(bag.messages(chosen.all), start=1):
+    for raw in bag.messages(chosen.all):
+        count += 1
         try:
             if raw.topic in chosen.tf or raw.topic in chosen.tf_static:
                 add_transforms(motion.tf, decode(raw), raw.topic in chosen.tf_static)
