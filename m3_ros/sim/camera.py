@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from m3_ros.errors import SimulationError
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform
-from m3_ros.sim.model import FAR_M, NEAR_M, ROOM_GROUP, gl_context, import_mujoco
+from m3_ros.sim.model import FAR_M, GL_REMEDY, NEAR_M, ROOM_GROUP, gl_context, import_mujoco
 from m3_ros.sim.quadruped import GEOM_GROUP, RobotState, T_map_camera, configuration
 from m3_ros.sim.world import World
 
@@ -49,8 +49,12 @@ class SimCamera:
         self._thread = threading.get_ident()
         model.vis.global_.offwidth, model.vis.global_.offheight = camera.width, camera.height
         self._gl: Any = gl_context(camera.width, camera.height)
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        try:
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        except (mujoco.FatalError, RuntimeError) as error:
+            self._gl.free()
+            raise SimulationError(f"OpenGL cannot draw without a display ({error}): {GL_REMEDY}") from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, model.ngeom + _SPARE_GEOMS)
         for flag in ("SHADOW", "REFLECTION", "HAZE", "SKYBOX"):
