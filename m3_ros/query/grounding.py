@@ -68,7 +68,7 @@ def propose(
     for group in range(int(groups.max()) + 1):
         members = np.flatnonzero(groups == group)
         if len(members) >= settings.min_voxels and surface.p[members].max() >= settings.seed:
-            proposal = _proposal(surface, members, len(memory.gaussians), settings)
+            proposal = _proposal(surface, members, len(memory.gaussians))
             if proposal.box.size.max() <= settings.max_extent_m:
                 proposals.append(proposal)
     proposals.sort(key=lambda o: o.evidence.relevancy * o.evidence.area_m2, reverse=True)
@@ -105,6 +105,7 @@ class _Surface:
     p: Float[NDArray[np.float64], " n"]
     cosine: Float[NDArray[np.float64], " n"]
     consistency: Float[NDArray[np.float64], " n"]
+    visibility: Float[NDArray[np.float64], " n"]
     members: list[Int[NDArray[np.int64], " m"]]
     voxel_m: float
 
@@ -122,7 +123,7 @@ class _Surface:
         _, voxel = np.unique(np.floor(means / voxel_m).astype(np.int64), axis=0, return_inverse=True)
         voxel = voxel.reshape(-1)
         count = int(voxel.max()) + 1
-        total = np.bincount(voxel, weight, count)
+        total = np.asarray(np.bincount(voxel, weight, count), np.float64)
 
         def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.asarray(np.bincount(voxel, weight * values, count) / total)
@@ -131,15 +132,12 @@ class _Surface:
         order = np.argsort(voxel, kind="stable")
         members = np.split(index[order], np.cumsum(np.bincount(voxel, minlength=count))[:-1])
         picked = [x.numpy()[index].astype(np.float64) for x in (relevancy.probability, relevancy.cosine, consistency)]
-        return cls(points, mean(picked[0]), mean(picked[1]), mean(picked[2]), members, voxel_m)
+        return cls(points, mean(picked[0]), mean(picked[1]), mean(picked[2]), total, members, voxel_m)
 
 
-def _proposal(
-    surface: _Surface, members: Int[NDArray[np.int64], " m"], count: int, settings: GroundingSettings
-) -> Proposal:
+def _proposal(surface: _Surface, members: Int[NDArray[np.int64], " m"], count: int) -> Proposal:
     p, points = surface.p[members], surface.points[members]
-    core = points[p >= min(settings.seed, float(p.max()))]
-    box = upright_box(core if len(core) >= settings.min_voxels else points)
+    box = upright_box(points[_in_plain_view(surface.visibility[members])])
     best = p >= np.quantile(p, 0.9)
     mask = torch.zeros(count, dtype=torch.bool)
     mask[torch.from_numpy(np.concatenate([surface.members[m] for m in members]))] = True
@@ -153,3 +151,16 @@ def _proposal(
         consistency=float(surface.consistency[members].mean()),
     )
     return Proposal(mask, box.centre, covariance, box, evidence)
+
+
+def _in_plain_view(visibility: Float[NDArray[np.float64], " n"]) -> Bool[NDArray[np.bool_], " n"]:
+    """Tell which voxels carry all but the last twentieth of the object's visible matter.
+
+    What is seen through the gaps of an object's edge takes on a little of its features; it was hardly seen, and would
+    make the box too large.
+    """
+    weight = np.minimum(visibility, np.quantile(visibility, 0.75))
+    order = np.argsort(weight)
+    plain = np.empty(len(weight), bool)
+    plain[order] = np.cumsum(weight[order]) > 0.05 * weight.sum()
+    return plain

@@ -104,7 +104,7 @@ def coloured_room(colour_encoder):
     floor = np.stack([x.ravel(), y.ravel(), rng.normal(0, 0.005, x.size)], axis=1)
     wall = np.stack([np.full(1600, 2.5), rng.uniform(-2, 2, 1600), rng.uniform(0, 2.4, 1600)], axis=1)
     parts = [("floor", floor), ("wall", wall)]
-    parts += [(n, box_points(rng, np.array(centres[n]), np.array(sizes[n]), 500)) for n in centres]
+    parts += [(n, box_points(rng, np.array(centres[n]), np.array(sizes[n]), 1500)) for n in centres]
     names = tuple(n for n, p in parts for _ in range(len(p)))
     points = np.concatenate([p for _, p in parts])
     gaussians = gaussians_of(points, [COLOURS[n] for n in names])
