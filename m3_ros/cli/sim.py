@@ -13,7 +13,7 @@ def run(
     width: int = 320,
     height: int = 240,
     rate_hz: float = 15.0,
-    speed: float = 0.4,
+    speed: float = 0.5,
     noise_m: float = 0.0,
     yaw_drift: float = 0.0,
     physics: bool = False,
@@ -55,7 +55,6 @@ def _write(
 ) -> int:
     import numpy as np
 
-    from m3_ros.errors import SimulationError
     from m3_ros.geometry.camera import Camera
     from m3_ros.sim import (
         OdometrySettings,
@@ -66,13 +65,13 @@ def _write(
         patrol,
         write_sequence,
     )
+    from m3_ros.sim.physics import physics_patrol
 
     world = World.generate(WorldSettings(seed, complete=complete), default_cache_dir())
     settings = PatrolSettings(speed=speed, rate_hz=rate_hz)
-    if physics:
-        raise SimulationError("the physics gait cannot be written yet")
-    noise = OdometrySettings(noise_m=noise_m(odometry), yaw_drift=odometry[1], seed=seed) if any(odometry) else None
+    states = physics_patrol(world, settings) if physics else patrol(world, settings)
+    noise = OdometrySettings(noise_m=odometry[0], yaw_drift=odometry[1], seed=seed) if any(odometry) else None
     camera = Camera.from_fov(*size, float(np.deg2rad(75.0)))
-    write_sequence(directory, world, camera, patrol(world, settings), noise)
+    write_sequence(directory, world, camera, states, noise)
     print(f"{directory}: the patrol of room {seed} with {len(world.instances)} named things, truth in transforms.json")
     return 0
