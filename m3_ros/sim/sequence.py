@@ -102,5 +102,6 @@ def _truth(world: World, camera: Camera, frames: list[dict[str, Any]]) -> dict[s
         }
         for i in world.instances
     ]
-    shared = {"depth_unit_m": DEPTH_UNIT_M, "axes": AXES, "up": [0, 0, 1], "room_seed": world.settings.seed}
+    shared = {"depth_unit_m": DEPTH_UNIT_M, "axes": AXES, "up": [0, 0, 1], "pixel_centre": 0.5}
+    shared["room_seed"] = world.settings.seed
     return {**lens, **shared, "frames": frames, "instances": instances}
