@@ -145,3 +145,14 @@ def test_documents_name_only_commands_and_files_that_exist():
         assert set(re.findall(r"(?:^|[`\s])m3 ([a-z][a-z-]*)", code)) <= set(COMMANDS), document
         links = (link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link)
         assert [link for link in links if not (document.parent / link).exists()] == [], document
+
+
+def test_every_parameter_of_a_node_is_documented():
+    documented = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "doc/nodes.md").read_text(), re.MULTILINE))
+    declared = set()
+    for path in (ROOT / "m3_ros/nodes").glob("*.py"):
+        for cls in (c for c in ast.parse(path.read_text()).body if isinstance(c, ast.ClassDef)):
+            if (ast.get_docstring(cls) or "").startswith("Parameters of the"):
+                declared |= {field.target.id for field in cls.body if isinstance(field, ast.AnnAssign)}
+    assert declared
+    assert declared <= documented
