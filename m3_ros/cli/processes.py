@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 STOP_SECONDS = 15.0
 """A process that has not ended this long after SIGTERM is killed [s]."""
@@ -71,7 +71,7 @@ def run_foreground(command: list[str]) -> int:
         return process.returncode or 0
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+def stop(processes: Iterable[subprocess.Popen[Any]]) -> None:
     """End processes with SIGTERM, all at once; those that hang are killed."""
     alive = [p for p in processes if p.poll() is None]
     for process in alive:

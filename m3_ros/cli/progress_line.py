@@ -1,4 +1,4 @@
-"""One live line of progress on a terminal, one line a stage in a log."""
+"""One live line of progress on a terminal, a line now and then in a log."""
 
 import sys
 import time
@@ -17,6 +17,7 @@ class ProgressLine:
         self._interval = min_interval_s if self._live else 5.0
         self._last = -float("inf")
         self._stage = ""
+        self._open = False
 
     def __enter__(self) -> Self:
         return self
@@ -24,27 +25,38 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live and self._stage:
-            sys.stderr.write("\n")
+        self._end_line()
 
     def show(self, progress: Progress) -> None:
-        """Show one report; drops reports that come too fast."""
+        """Show one report of a training in this process."""
+        fraction = overall_fraction(progress)
+        self.update(progress.stage, fraction, progress.psnr_db, progress.gaussians, progress.eta_s)
+
+    def update(self, stage: str, fraction: float, psnr_db: float, gaussians: int, eta_s: float) -> None:
+        """Show where a training is: share of the whole job, quality, seconds left; drops reports that come too fast."""
         now = time.monotonic()
-        if progress.stage == self._stage and now - self._last < self._interval:
+        if stage == self._stage and now - self._last < self._interval:
             return
-        self._last, self._stage = now, progress.stage
-        text = describe(progress)
+        self._last, self._stage = now, stage
+        parts = [f"{fraction:4.0%}", f"{stage:8}"]
+        if not isnan(psnr_db):
+            parts.append(f"{psnr_db:5.2f} dB")
+        if gaussians:
+            parts.append(f"{gaussians} Gaussians")
+        if not isnan(eta_s):
+            parts.append(f"{eta_s:.0f} s left")
+        text = "  ".join(parts)
         sys.stderr.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
         sys.stderr.flush()
+        self._open = self._live
 
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        self._end_line()
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
-def describe(progress: Progress) -> str:
-    """Say a report in words: share of the whole job, stage, quality and time left."""
-    parts = [f"{overall_fraction(progress):4.0%}", f"{progress.stage:8}"]
-    if not isnan(progress.psnr_db):
-        parts.append(f"{progress.psnr_db:5.2f} dB")
-    if progress.gaussians:
-        parts.append(f"{progress.gaussians} Gaussians")
-    if not isnan(progress.eta_s):
-        parts.append(f"{progress.eta_s:.0f} s left in this stage")
-    return "  ".join(parts)
+    def _end_line(self) -> None:
+        if self._open:
+            sys.stderr.write("\n")
+            self._open = False

@@ -2,17 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
-from m3_ros.training.memory_stage import MemorySettings, build_memory
 
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features import load_encoder
 from m3_ros.memory import Provenance, save_memory
-from m3_ros.recording import Frame, KeyframeSettings, describe, read, resize_frame, select_keyframes
+from m3_ros.recording import Frame, KeyframeSettings, describe, read, select_keyframes
+from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
+from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 
 log = logging.getLogger(__name__)
@@ -132,9 +131,10 @@ def read_keyframes(
                 raise Cancelled("training was cancelled while the recording was read; nothing was written")
             if i % 10 == 0:
                 progress(Progress("read", min(1.0, i / total)))
-            yield resize_frame(frame, settings.max_width) if frame.camera.width > settings.max_width else frame
+            yield frame
 
-    keyframes = select_keyframes(watched(read(recording)), settings.keyframes)
+    bounded = replace(settings.keyframes, max_width=settings.max_width)
+    keyframes = select_keyframes(watched(read(recording)), bounded)
     if len(keyframes) < 2:
         raise TrainingError(
             f"{recording} gives {len(keyframes)} keyframe(s), training needs at least 2 from different places: "
@@ -162,8 +162,3 @@ def _provenance(recording: Path, settings: TrainingSettings, geometry: GeometryR
         psnr_db=geometry.psnr_db,
         steps=geometry.steps,
     )
-
-
-def held_out_frames(keyframes: Sequence[Frame], report: GeometryResult) -> list[Frame]:
-    """Return the keyframes that were kept from training."""
-    return [keyframes[i] for i in report.held_out]
