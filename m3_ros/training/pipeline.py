@@ -78,8 +78,9 @@ def train(
     settings = settings or TrainingSettings()
     start = time.monotonic()
     geometry_settings = _geometry_settings(settings)
+    frames = describe(recording).frames
     encoders = [load_encoder(name) for name in settings.encoders]
-    keyframes = read_keyframes(recording, settings, progress, cancelled)
+    keyframes = read_keyframes(recording, settings, progress, cancelled, expected=frames)
     geometry = train_geometry(keyframes, geometry_settings, progress, cancelled)
     memory = build_memory(
         keyframes,
@@ -117,20 +118,27 @@ def read_keyframes(
     settings: TrainingSettings,
     progress: ProgressCallback = ignore_progress,
     cancelled: CancelCheck = never_cancelled,
+    expected: int = 0,
 ) -> list[Frame]:
     """Read a recording and keep the frames worth training on, scaled down where they are wide.
+
+    Args:
+        recording: bag or posed sequence.
+        settings: which frames to keep, and how wide.
+        progress: told of the stage "read".
+        cancelled: asked at every frame.
+        expected: frames in the recording, for the progress; 0: unknown.
 
     Raises:
         TrainingError: fewer than two keyframes are left.
     """
-    total = max(1, describe(recording).frames)
 
     def watched(frames: Iterator[Frame]) -> Iterator[Frame]:
         for i, frame in enumerate(frames):
             if cancelled():
                 raise Cancelled("training was cancelled while the recording was read; nothing was written")
             if i % 10 == 0:
-                progress(Progress("read", min(1.0, i / total)))
+                progress(Progress("read", min(1.0, i / expected) if expected else 0.0))
             yield frame
 
     bounded = replace(settings.keyframes, max_width=settings.max_width)
