@@ -18,7 +18,7 @@ from m3_ros.sim.quadruped import RobotState, T_base_camera, T_map_base
 from m3_ros.sim.world import World
 
 DEPTH_UNIT_M = 0.001
-AXES = "OpenCV camera-to-world, metres, z up"
+AXES = "opencv"
 FOLDERS = ("rgb", "depth", "instances")
 
 
