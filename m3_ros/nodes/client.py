@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from m3_ros.action import TrainMemory
 from m3_ros.errors import Cancelled, M3Error
 from m3_ros.geometry.pose import Transform
-from m3_ros.nodes.conversions import matrix_to_pose_stamped
+from m3_ros.nodes.conversions import matrix_to_pose_stamped, stamp_to_ns
 from m3_ros.nodes.qos import latched
 from m3_ros.srv import LoadMemory, Query
 
@@ -123,6 +123,18 @@ class Client:
                 if left <= 0:
                     raise M3Error(f"the {node} did not get there within {timeout_s:g} s; its last state is {state}")
                 self._news.wait(left)
+
+    def go(self, answer: Query.Response, timeout_s: float = 10.0) -> str:
+        """Let the navigator send the robot to the best candidate of an answer just given; returns its message.
+
+        Raises:
+            M3Error: nothing was found, the navigator does not run, or there is no place to stand.
+        """
+        if not answer.candidates:
+            raise M3Error(f"there is nowhere to go: {answer.message}")
+        stamp_ns = stamp_to_ns(answer.candidates[0].header.stamp)
+        self.status(lambda s: s["stamp_ns"] >= stamp_ns, "navigator", "status", timeout_s)
+        return self.trigger("navigator/go", timeout_s)
 
     def send_goal(self, T_map_base: Transform, frame_id: str = "map") -> None:
         """Publish a goal for the robot on `goal_pose`."""

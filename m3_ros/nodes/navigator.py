@@ -9,6 +9,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from m3_ros.msg import Grounding
+from m3_ros.nodes.conversions import stamp_to_ns
 from m3_ros.nodes.parameters import Live, Parameters
 from m3_ros.nodes.qos import latched
 from m3_ros.nodes.reporting import Reporter
@@ -39,10 +40,11 @@ class Navigator(Node):
         self._nav2 = Nav2(self, self.parameters.current.nav2_action) if self.parameters.current.use_nav2 else None
         self.create_subscription(Grounding, "grounding", self._on_grounding, latched())
         self.create_service(Trigger, "~/go", self._on_go)
-        self._report.status(state="idle")
+        self._report.status(state="idle", text="", stamp_ns=0)
 
     def _on_grounding(self, grounding: Grounding) -> None:
         self._grounding = grounding
+        self._say("ready", grounding)
         if self.parameters.current.auto_go:
             self._go(grounding)
 
@@ -59,17 +61,20 @@ class Navigator(Node):
     def _go(self, grounding: Grounding) -> tuple[bool, str]:
         if not grounding.has_approach:
             return False, f"no standing pose is known for {grounding.text!r}: it stands where the robot cannot go"
-        goal = PoseStamped(header=grounding.header, pose=grounding.approach)
+        goal = PoseStamped(pose=grounding.approach)
+        goal.header.frame_id = grounding.header.frame_id
         goal.header.stamp = self.get_clock().now().to_msg()
         self._goals.publish(goal)
         by_nav2 = self._nav2 is not None and self.parameters.current.use_nav2 and self._nav2.send(goal)
         place = f"({goal.pose.position.x:.2f}, {goal.pose.position.y:.2f}) in {goal.header.frame_id!r}"
         message = f"goal for {grounding.text!r}: {place}{', sent to Nav2' if by_nav2 else ''}"
         self.get_logger().info(message)
-        self._report.status(
-            state="goal", text=grounding.text, x=goal.pose.position.x, y=goal.pose.position.y, nav2=by_nav2
-        )
+        self._say("goal", grounding, x=goal.pose.position.x, y=goal.pose.position.y, nav2=by_nav2)
         return True, message
+
+    def _say(self, state: str, grounding: Grounding, **more: object) -> None:
+        stamp_ns = stamp_to_ns(grounding.header.stamp)
+        self._report.status(state=state, text=grounding.text, stamp_ns=stamp_ns, **more)
 
 
 class Nav2:

@@ -117,7 +117,7 @@ class Recorder(Node):
         if not roles["image"] or self._watch.failure:
             shutil.rmtree(capture.path, ignore_errors=True)
         if self._watch.failure:
-            return f"no recording was kept: {self._watch.failure}"
+            return ""  # the error itself is on its way to the user
         if not roles["image"]:
             require_images(roles, self._wanted, f"no recording was kept at {capture.path}")
         require_images(roles, self._wanted, f"{message}, but it cannot be trained on")
@@ -125,8 +125,8 @@ class Recorder(Node):
 
     def close(self) -> None:
         """Finish the bag when the node ends."""
-        if self._capture is not None:
-            self.get_logger().info(self.stop())
+        if self._capture is not None and (message := self.stop()):
+            self.get_logger().info(message)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._capture is not None:
