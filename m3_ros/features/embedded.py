@@ -1,0 +1,99 @@
+"""The encoder that comes with the package: every patch in the space of MiniLM sentence embeddings, on any CPU."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from m3_ros.errors import EncoderError
+from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT, EncoderCard, read_checkpoint
+from m3_ros.features.encoder import FeatureMap
+from m3_ros.features.sentence import embed_sentences, strip_lead_in
+from m3_ros.features.vision_transformer import PIXEL_MULTIPLE, STRIDE, VisionTransformer, normalise, prefers_bf16
+
+WORKING_PIXELS = 320 * 240
+"""Images are scaled to about this many pixels, in proportion: things then have the size they had in training."""
+
+_PREPROCESSING = f"area {WORKING_PIXELS}, multiple {PIXEL_MULTIPLE}, stride {STRIDE}, bilinear antialias, 1"
+
+
+def working_size(width: int, height: int) -> tuple[int, int]:
+    """Return the width and height [px] at which an image is encoded."""
+    scale = (WORKING_PIXELS / (width * height)) ** 0.5
+    longest = WORKING_PIXELS // PIXEL_MULTIPLE
+    w, h = (min(longest, max(1, round(side * scale / PIXEL_MULTIPLE) * PIXEL_MULTIPLE)) for side in (width, height))
+    return max(w, PIXEL_MULTIPLE), max(h, PIXEL_MULTIPLE)
+
+
+class EmbeddedEncoder:
+    """Knows the household things of the simulated world by their names; it has no open vocabulary."""
+
+    def __init__(self, network: VisionTransformer, card: EncoderCard, fingerprint: str, device: str = "cpu") -> None:
+        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device, self._bf16 = device, device != "cpu" or prefers_bf16()
+        self._version = hashlib.sha256(f"{fingerprint} {_PREPROCESSING}".encode()).hexdigest()[:16]
+        self.card = card
+
+    @classmethod
+    def load(cls, path: Path = EMBEDDED_CHECKPOINT, device: str = "cpu") -> "EmbeddedEncoder":
+        """Read a checkpoint.
+
+        Raises:
+            EncoderError: the checkpoint is missing or broken.
+        """
+        return cls(*read_checkpoint(path), device=device)
+
+    @property
+    def name(self) -> str:
+        """Short name in the registry."""
+        return "embedded"
+
+    @property
+    def version(self) -> str:
+        """Fingerprint of weights and preprocessing."""
+        return self._version
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return self.card.network.dim
+
+    @property
+    def background_phrases(self) -> tuple[str, ...]:
+        """Words for anything, and for the surfaces of a room."""
+        return self.card.background_phrases
+
+    def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
+        """Encode one image of any size and aspect ratio to unit vectors, one for about every 8 pixels at 320x240.
+
+        Raises:
+            EncoderError: the image is not 8-bit RGB.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+            raise EncoderError(f"an image must be 8-bit RGB [height, width, 3]; got {rgb.dtype} {list(rgb.shape)}")
+        height, width = rgb.shape[:2]
+        with torch.inference_mode():
+            vectors = self._encode(torch.from_numpy(np.array(rgb)).to(self._device))
+        return FeatureMap(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool), (width, height))
+
+    def _encode(self, rgb: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "h w D"]:
+        image = rgb.permute(2, 0, 1)[None].float()
+        w, h = working_size(rgb.shape[1], rgb.shape[0])
+        if image.shape[2:] != (h, w):
+            image = functional.interpolate(image, (h, w), mode="bilinear", antialias=True, align_corners=False)
+        with torch.autocast(torch.device(self._device).type, torch.bfloat16, enabled=self._bf16):
+            vectors: Tensor = self._network(normalise(image))[0]
+        return vectors.cpu().clone()
+
+    def encode_text(self, texts: list[str]) -> Float[Tensor, "n D"]:
+        """Encode phrases to unit vectors; "find the chair" means the same as "chair".
+
+        Raises:
+            EncoderError: a text is empty, or the sentence model is not installed.
+        """
+        return embed_sentences([strip_lead_in(text) for text in texts])

@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from m3_ros.features.encoder import FeatureMap
+from m3_ros.features.extraction import cache_path, extract
+from m3_ros.geometry.camera import Camera
+from m3_ros.recording.frame import Frame
+
+
+class CountingEncoder:
+    """Gives each 8x8 cell its mean colour and counts how often it was asked."""
+
+    name, dim, background_phrases = "counting", 3, ()
+
+    def __init__(self, version="1", regions=False):
+        self.version, self.regions, self.calls = version, regions, 0
+
+    def encode_image(self, rgb):
+        self.calls += 1
+        H, W = rgb.shape[:2]
+        cells = torch.from_numpy(rgb.reshape(H // 8, 8, W // 8, 8, 3).mean((1, 3))).float() / 255
+        valid = torch.ones(cells.shape[:2], dtype=torch.bool)
+        if not self.regions:
+            return FeatureMap(cells, valid, (W, H))
+        index = torch.zeros(cells.shape[:2], dtype=torch.long)
+        index[0, 0] = -1
+        return FeatureMap(cells.reshape(-1, 3)[:2], valid, (W, H), index)
+
+
+@pytest.fixture
+def frames():
+    rng = np.random.default_rng(0)
+    camera = Camera.from_fov(32, 24, 1.2)
+    return [Frame(i, rng.integers(0, 255, (24, 32, 3), dtype=np.uint8), camera, np.eye(4)) for i in range(3)]
+
+
+def test_without_a_cache_every_frame_is_encoded(frames):
+    encoder, seen = CountingEncoder(), []
+    maps = list(extract(frames, encoder, progress=seen.append))
+    assert encoder.calls == len(maps) == 3
+    assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_a_second_run_reads_the_cache_and_gives_the_same_bits(frames, tmp_path, regions):
+    first = list(extract(frames, CountingEncoder(regions=regions), tmp_path))
+    again = CountingEncoder(regions=regions)
+    second = list(extract(frames, again, tmp_path))
+    assert again.calls == 0
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a.features, b.features)
+        assert torch.equal(a.valid, b.valid)
+        assert a.image_size == b.image_size
+        assert (a.index is None and b.index is None) or torch.equal(a.index, b.index)
+
+
+def test_another_version_or_picture_misses_the_cache(frames, tmp_path):
+    list(extract(frames, CountingEncoder(), tmp_path))
+    other = CountingEncoder(version="2")
+    list(extract(frames, other, tmp_path))
+    brighter = CountingEncoder()
+    list(extract([replace(frames[0], rgb=frames[0].rgb // 2)], brighter, tmp_path))
+    assert (other.calls, brighter.calls) == (3, 1)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_broken_cache_file_is_encoded_anew(frames, tmp_path, damage, caplog):
+    encoder = CountingEncoder()
+    first = list(extract(frames, encoder, tmp_path))
+    path = cache_path(tmp_path, encoder, frames[1])
+    path.write_bytes(path.read_bytes()[:-5] if damage is None else damage)
+    second = list(extract(frames, encoder, tmp_path))
+    assert encoder.calls == 4
+    assert torch.equal(first[1].features, second[1].features)
+    assert "encoding the frame anew" in caplog.text
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(frames, tmp_path):
+    encoder = CountingEncoder()
+    half = extract(frames, encoder, tmp_path)
+    next(half)
+    next(half)
+    half.close()
+    list(extract(frames, encoder, tmp_path))
+    assert encoder.calls == 3
+    assert not list(tmp_path.rglob("*.part"))
