@@ -15,6 +15,7 @@ from m3_ros.features.encoder import unit
 log = logging.getLogger(__name__)
 
 _BLOCK = 4096
+_PREVIEW_STEP = 10
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class Selection:
 
 
 def cover_components(chunks: Iterable[Float[Tensor, "n D"]], theta: float, cap: int) -> Selection:
-    """Choose components so that every feature has one within cosine `theta`: a greedy cover in the order of the stream.
+    """Choose components so that every feature has one within cosine `theta`: a greedy cover of the stream.
 
-    Takes at most `cap` components: when more are needed, theta is lowered, the components chosen so far are thinned
-    by the new theta, and the features are gone through again, so that the cover is a true one at the theta returned.
+    A tenth of the features is covered first, then what that left uncovered. Takes at most `cap` components: when more
+    are needed, theta is lowered, the components chosen so far are thinned by the new theta, and the features are gone
+    through again, so that the cover is a true one at the theta returned.
 
     Args:
-        chunks: the features in blocks; gone through two or more times, so a list or an object with `__iter__`, not a
+        chunks: the features in blocks; gone through three or more times, so a list or an object with `__iter__`, not a
             generator.
         theta: cosine in (0, 1].
         cap: most components wanted, at least 1.
@@ -100,9 +102,21 @@ def cover_components(chunks: Iterable[Float[Tensor, "n D"]], theta: float, cap: 
         TrainingError: there is no non-zero feature, or a setting is out of range.
     """
     _check(theta, cap)
-    chosen = torch.empty(0, 0)
-    asked = theta
-    while True:
+    chosen, reached = _cover(_Thinned(chunks, _PREVIEW_STEP), torch.empty(0, 0), theta, cap)
+    chosen, reached = _cover(chunks, chosen, reached, cap)
+    if len(chosen) == 0:
+        raise TrainingError(
+            "no component can be chosen: the encoder gave no non-zero feature; check its validity mask and input"
+        )
+    return Selection(chosen, reached, reached < theta, coverage(chunks, chosen, reached))
+
+
+def _cover(
+    chunks: Iterable[Float[Tensor, "n D"]], chosen: Float[Tensor, "t D"], theta: float, cap: int
+) -> tuple[Float[Tensor, "t2 D"], float]:
+    """Extend a cover greedily, over and over until a pass needs no lower theta; return it and the theta reached."""
+    lowered = True
+    while lowered:
         lowered = False
         for chunk in chunks:
             for block in _blocks(chunk):
@@ -111,14 +125,21 @@ def cover_components(chunks: Iterable[Float[Tensor, "n D"]], theta: float, cap: 
                     theta = _lower(chosen, theta, cap)
                     chosen = _extend(torch.empty(0, 0), chosen, theta)
                     lowered = True
-        if not lowered:
-            break
-        log.info("theta lowered to %.3f to keep %d components", theta, len(chosen))
-    if len(chosen) == 0:
-        raise TrainingError(
-            "no component can be chosen: the encoder gave no non-zero feature; check its validity mask and input"
-        )
-    return Selection(chosen, theta, theta < asked, coverage(chunks, chosen, theta))
+        if lowered:
+            log.info("theta lowered to %.3f to keep %d components", theta, len(chosen))
+    return chosen, theta
+
+
+@dataclass(frozen=True, eq=False)
+class _Thinned:
+    """Every tenth or so of the features: a quick look finds most components, and the theta that the cap asks for."""
+
+    chunks: Iterable[Float[Tensor, "n D"]]
+    step: int
+
+    def __iter__(self) -> Iterator[Float[Tensor, "m D"]]:
+        for i, chunk in enumerate(self.chunks):
+            yield chunk[i % self.step :: self.step]
 
 
 def paper_components(features: Float[Tensor, "n D"], theta: float, chunk: int = 5000) -> Selection:
@@ -196,9 +217,9 @@ def _extend(chosen: Float[Tensor, "t D"], block: Float[Tensor, "n D"], theta: fl
 
 
 def _lower(chosen: Float[Tensor, "t D"], theta: float, cap: int) -> float:
-    """Find by bisection the highest theta at which the chosen components thin out to three quarters of the cap."""
+    """Find by bisection the highest theta at which the chosen components thin out to half the cap."""
     low, high = -1.0, theta
-    wanted = max(1, (3 * cap) // 4)
+    wanted = max(1, cap // 2)
     for _ in range(10):
         middle = (low + high) / 2
         if len(_extend(torch.empty(0, 0), chosen, middle)) > wanted:

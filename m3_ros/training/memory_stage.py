@@ -54,7 +54,7 @@ class MemorySettings:
     """How components are chosen: a true cover, or the paper's Algorithm 1."""
     theta: Annotated[float, "0..1"] = 0.9
     """Cosine within which a component stands for a feature; lowered by itself where the cap asks for it."""
-    max_components: Annotated[int, "1..65536"] = 2048
+    max_components: Annotated[int, "1..65536"] = 1024
     """Most components of a bank."""
     projection: Literal["pca", "frozen"] = "pca"
     """W of the memory attention: from the features' own directions, or the paper's untrained random one."""

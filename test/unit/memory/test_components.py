@@ -3,6 +3,7 @@ import torch
 
 from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import unit
+from m3_ros.memory import components
 from m3_ros.memory.components import cover_components, coverage, paper_components
 
 
@@ -51,15 +52,16 @@ def test_cover_keeps_what_the_paper_skips():
     assert cover_components([features], THETA, 10).components.tolist() == features[[0, 2]].tolist()
 
 
-def test_cover_is_the_sequential_greedy_cover_whatever_the_blocks():
+@pytest.mark.parametrize("block", [900, 100, 7])
+def test_cover_is_the_sequential_greedy_cover_whatever_the_blocks(monkeypatch, block):
+    monkeypatch.setattr(components, "_BLOCK", block)
     features = clustered(900)
-    bank = features[:1]
-    for x in features[1:]:
+    order = torch.cat([features[::10], features])  # the tenth that is looked at first, then all
+    bank = order[:1]
+    for x in order[1:]:
         if float((unit(bank) @ unit(x)).max()) < 0.85:
             bank = torch.cat([bank, x[None]])
-    for size in (900, 100, 7):
-        chunks = [features[i : i + size] for i in range(0, 900, size)]
-        assert torch.equal(cover_components(chunks, 0.85, 900).components, bank)
+    assert torch.equal(cover_components([features], 0.85, 900).components, bank)
 
 
 def test_cover_leaves_nothing_uncovered():
