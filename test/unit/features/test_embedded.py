@@ -36,7 +36,9 @@ def test_encoder_fulfils_the_protocol(encoder):
     assert encoder.dim == 384
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 240), (240, 320), (640, 360), (97, 131), (16, 16), (1, 1), (2000, 20)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(320, 240), (240, 320), (640, 360), (97, 131), (16, 16), (1, 1), (2000, 20)]
+)
 def test_any_size_and_aspect_gives_finite_unit_vectors(encoder, width, height):
     rng = np.random.default_rng(0)
     seen = encoder.encode_image(rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
@@ -88,7 +90,9 @@ def test_the_same_picture_twice_gives_the_same_bits(encoder):
     assert torch.equal(encoder.encode_image(image).features, encoder.encode_image(image).features)
 
 
-@pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_what_is_no_picture_is_refused(encoder, image):
     with pytest.raises(EncoderError, match="8-bit RGB"):
         encoder.encode_image(image)
@@ -126,7 +130,9 @@ def corrupt(data, how):
     }[how]
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "noise", "header", "no card", "other sizes", "huge sizes", "not a number"])
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "noise", "header", "no card", "other sizes", "huge sizes", "not a number"]
+)
 def test_a_broken_checkpoint_is_refused_with_a_remedy(tmp_path, how):
     path = tmp_path / "e.safetensors"
     write_checkpoint(path, small_network(), small_card())
