@@ -43,7 +43,7 @@ LIMITS = (
 class EncoderTrainingSettings:
     """How long and on what the embedded encoder is trained."""
 
-    seconds: float = 2400.0
+    seconds: float = 3000.0
     """Time for the optimisation [s]; rooms and figures come on top."""
     rooms: int = 300
     """Number of generated rooms."""
@@ -61,11 +61,11 @@ class EncoderTrainingSettings:
     """Sizes of the network."""
     loss: LossSettings = field(default_factory=LossSettings)
     """Weights of the loss."""
-    batch: int = 32
-    """Crops per step."""
-    cells: int = 2048
+    batch: int = 12
+    """Crops per step: few, since steps are what a short training lacks."""
+    cells: int = 1024
     """Patches per step, drawn so that small and rare things get their share."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1.2e-3
     """Largest step of AdamW."""
     background_weight: float = 0.3
     """Odds of floor, wall and ceiling against things."""
@@ -114,6 +114,7 @@ class _State:
     average: VisionTransformer
     optimiser: torch.optim.Optimizer
     step: int = 0
+    images: int = 0
     seconds: float = 0.0
 
 
@@ -193,9 +194,15 @@ def _finish(
 
 def _card(state: _State, targets: _Targets, seeds: tuple[int, ...], settings: EncoderTrainingSettings) -> EncoderCard:
     kinds = tuple(sorted({thing.kind for thing in targets.captions.things}))
-    images = state.step * settings.batch
     return EncoderCard(
-        settings.network, kinds, BACKGROUND_PHRASES, (min(seeds), max(seeds)), len(seeds), images, settings.seed, LIMITS
+        settings.network,
+        kinds,
+        BACKGROUND_PHRASES,
+        (min(seeds), max(seeds)),
+        len(seeds),
+        state.images,
+        settings.seed,
+        LIMITS,
     )
 
 
@@ -231,7 +238,7 @@ def _optimise(
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
     )
-    start, before, first = time.monotonic(), state.seconds, state.step
+    start, before, first = time.monotonic(), state.seconds, state.images
     sums: list[tuple[float, float]] = []
     for batch in loader:
         state.seconds = before + time.monotonic() - start
@@ -241,7 +248,7 @@ def _optimise(
         sums.append(_step(state, targets, batch, share, settings))
         if len(sums) >= 25:
             loss, accuracy = torch.tensor(sums).mean(dim=0).tolist()
-            rate = (state.step - first) * settings.batch / (time.monotonic() - start)
+            rate = (state.images - first) / (time.monotonic() - start)
             yield EncoderProgress("training", share, loss, accuracy, rate)
             sums.clear()
 
@@ -268,6 +275,7 @@ def _step(
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimiser.step()
     state.step += 1
+    state.images += len(batch.images)
     _average(state)
     return float(loss.detach()), _accuracy(vectors.detach()[:256], thing[:256], targets.phrases)
 
@@ -319,6 +327,7 @@ def _save_state(path: Path, state: _State) -> None:
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
+        "images": state.images,
         "seconds": state.seconds,
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -340,7 +349,7 @@ def _load_state(path: Path, settings: EncoderTrainingSettings) -> _State:
         state.network.load_state_dict(parts["network"])
         state.average.load_state_dict(parts["average"])
         state.optimiser.load_state_dict(parts["optimiser"])
-        state.step, state.seconds = int(parts["step"]), float(parts["seconds"])
+        state.step, state.images, state.seconds = int(parts["step"]), int(parts["images"]), float(parts["seconds"])
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(
             f"the saved training {path} is broken or of other settings ({error}): delete it to start anew"
