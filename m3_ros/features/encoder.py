@@ -14,8 +14,9 @@ from torch import Tensor
 class FeatureMap:
     """What an encoder saw in one image.
 
-    Grid encoders give `features` [h, w, D]: cell (i, j) covers the pixels [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the
-    image given, whatever its aspect ratio. Region encoders give `features` [R, D] and `index` [h, w] with the region of each cell, -1 for none.
+    Grid encoders give `features` [h, w, D]: cell (i, j) covers the pixels
+    [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the image given, whatever its aspect ratio.
+    Region encoders give `features` [R, D] and `index` [h, w] with the region of each cell, -1 for none.
     """
 
     features: Float[Tensor, "*grid D"]
@@ -28,7 +29,7 @@ class FeatureMap:
     """Region of each cell (-1: none), or None for grid encoders."""
 
     def at(self, u: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
-        """Sample the nearest cell at pixel coordinates (u right, v down; centres at +0.5); returns vectors and validity."""
+        """Sample the nearest cell at pixels (u right, v down; centres at +0.5); returns vectors and validity."""
         h, w = self.valid.shape
         j = (u * (w / self.image_size[0])).long().clamp(0, w - 1)
         i = (v * (h / self.image_size[1])).long().clamp(0, h - 1)
@@ -84,4 +85,5 @@ class Encoder(Protocol):
 
 def unit(x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
     """Scale vectors to length one; zero stays zero."""
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / length.clamp(min=1e-12)

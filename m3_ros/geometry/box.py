@@ -36,7 +36,7 @@ class OrientedBox:
 
 
 def upright_box(points: Float[NDArray[np.float64], "N 3"], quantile: float = 0.02) -> OrientedBox:
-    """Fit the smallest upright box (rotated about z only) around points [m], ignoring the outermost `quantile` at each end.
+    """Fit the smallest upright box (rotated about z only) around points [m] but for the `quantile` at each end.
 
     Raises:
         ValueError: there are no points.

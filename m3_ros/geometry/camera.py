@@ -1,4 +1,4 @@
-"""Pinhole cameras. Pixel centres lie at +0.5: the corner of the image is (0, 0), the first pixel's centre (0.5, 0.5)."""
+"""Pinhole cameras. Pixel centres lie at +0.5: the image's corner is (0, 0), the first pixel's centre (0.5, 0.5)."""
 
 from dataclasses import dataclass, replace
 
@@ -28,8 +28,8 @@ class Camera:
         values = (self.fx, self.fy, self.cx, self.cy)
         if self.width < 1 or self.height < 1 or not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
             raise ValueError(
-                f"a camera needs a size of at least 1x1 and positive focal lengths; got {self.width}x{self.height}, fx={self.fx}, fy={self.fy}, "
-                f"cx={self.cx}, cy={self.cy}: check camera_info"
+                f"a camera needs a size of at least 1x1 and positive focal lengths; got {self.width}x{self.height}, "
+                f"fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}: check camera_info"
             )
 
     @property

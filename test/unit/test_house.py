@@ -125,15 +125,20 @@ def test_every_requirement_is_pinned_with_all_it_brings():
     assert unpinned == set()
 
 
-def test_everything_imported_is_required():
-    declared = {normal(r) for group in requirements().values() for r in group}
-    foreign = set()
+def imported_distributions() -> set[str]:
+    modules = set()
     for path in (p for p in (ROOT / "m3_ros").rglob("*.py") if "nodes" not in p.parts):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            foreign |= {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"m3_ros"}
-    assert {m for m in foreign if normal(DISTRIBUTION_OF.get(m, m)) not in declared} == set()
+            modules |= {n.split(".")[0] for n in names}
+    return {normal(DISTRIBUTION_OF.get(m, m)) for m in modules - sys.stdlib_module_names - {"m3_ros"}}
+
+
+def test_what_is_imported_is_required_and_the_core_requires_nothing_else():
+    declared = requirements()
+    assert imported_distributions() <= {normal(r) for group in declared.values() for r in group}
+    assert {normal(r) for r in declared[""]} <= imported_distributions()
 
 
 def test_documents_name_only_commands_and_files_that_exist():
