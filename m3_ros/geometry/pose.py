@@ -1,4 +1,4 @@
-"""Rigid transforms as 4x4 matrices. `T_a_b` maps points of frame b into a: `p_a = T_a_b @ p_b`. Quaternions are wxyz."""
+"""Rigid transforms as 4x4 matrices. `T_a_b` maps points of frame b into a: `p_a = T_a_b @ p_b`. Quaternions: wxyz."""
 
 import numpy as np
 from jaxtyping import Float
