@@ -21,38 +21,38 @@ struct Window {
     }
 };
 
-// Rows [first, last) of a plane, held from row `first` on.
+// Rows [first, last) of a plane, held from row `first` on; every row begins on a cache line.
 struct Strip {
     int first = 0, last = 0, width = 0;
-    std::vector<float> values;
+    size_t step = 0;
+    Buffer<float> values;
 
     void resize(int begin, int end, int columns) {
         first = begin, last = end, width = columns;
-        values.resize(size_t(end - begin) * columns);
+        step = (size_t(columns) + 15) / 16 * 16;
+        values.reserve(size_t(end - begin) * step);
     }
-    float* row(int y) { return values.data() + size_t(y - first) * width; }
+    float* row(int y) { return values.data() + size_t(y - first) * step; }
 };
 
-void blur_row(const Window& window, const float* padded, float* out, int width) {
+// out[x] = sum of taps over in[x + k * step]. The window is symmetric: six multiplications instead of eleven.
+inline void blur_line(const Window& window, const float* __restrict in, size_t step, float* __restrict out, int width) {
+    const float t0 = window.tap[0], t1 = window.tap[1], t2 = window.tap[2], t3 = window.tap[3], t4 = window.tap[4],
+                t5 = window.tap[5];
+#pragma omp simd
     for (int x = 0; x < width; x++) {
-        float sum = 0;
-#pragma GCC unroll 11
-        for (int k = 0; k < kTaps; k++) sum += window.tap[k] * padded[x + k];
-        out[x] = sum;
+        const float* p = in + x;
+        out[x] = t0 * (p[0] + p[10 * step]) + t1 * (p[step] + p[9 * step]) + t2 * (p[2 * step] + p[8 * step]) +
+                 t3 * (p[3 * step] + p[7 * step]) + t4 * (p[4 * step] + p[6 * step]) + t5 * p[5 * step];
     }
 }
+
+void blur_row(const Window& window, const float* padded, float* out, int width) { blur_line(window, padded, 1, out, width); }
 
 // out = sum of taps over the rows around y; rows outside the strip are outside the image and count as zero.
 void blur_column(const Window& window, Strip& in, int y, float* out) {
     if (y - kRadius >= in.first && y + kRadius < in.last) {
-        const float* top = in.row(y - kRadius);
-        const int width = in.width;
-        for (int x = 0; x < width; x++) {
-            float sum = 0;
-#pragma GCC unroll 11
-            for (int k = 0; k < kTaps; k++) sum += window.tap[k] * top[size_t(k) * width + x];
-            out[x] = sum;
-        }
+        blur_line(window, in.row(y - kRadius), in.step, out, in.width);
         return;
     }
     std::fill(out, out + in.width, 0.f);
@@ -73,8 +73,9 @@ void blur_moments(const Window& window, Work& work, const float* a, const float*
     float* p = work.padded.data();
     for (Strip& moment : work.moment) moment.resize(first, last, width);
     for (int y = first; y < last; y++) {
-        const float *ra = a + size_t(y) * width, *rb = b + size_t(y) * width;
+        const float *__restrict ra = a + size_t(y) * width, *__restrict rb = b + size_t(y) * width;
         const auto blur = [&](int which, auto value) {
+#pragma omp simd
             for (int x = 0; x < width; x++) p[kRadius + x] = value(x);
             blur_row(window, p, work.moment[which].row(y), width);
         };
@@ -88,7 +89,8 @@ void blur_moments(const Window& window, Work& work, const float* a, const float*
 
 // SSIM of one row from its five moments, whose places then hold the derivatives by mean(a), mean(aa) and mean(ab).
 double ssim_row(std::vector<float>* line, int width) {
-    float *pa = line[0].data(), *pb = line[1].data(), *paa = line[2].data(), *pbb = line[3].data(), *pab = line[4].data();
+    float *__restrict pa = line[0].data(), *__restrict pb = line[1].data(), *__restrict paa = line[2].data();
+    float *__restrict pbb = line[3].data(), *__restrict pab = line[4].data();
     float total = 0;
 #pragma omp simd reduction(+ : total)
     for (int x = 0; x < width; x++) {
@@ -124,9 +126,10 @@ double ssim_strip(const Window& window, Work& work, const float* a, const float*
     for (int y = begin; gradient && y < end; y++) {
         for (int s = 0; s < 3; s++) blur_column(window, work.slope[s], y, work.line[s].data());
         const float *ra = a + size_t(y) * width, *rb = b + size_t(y) * width;
-        float* out = gradient + size_t(y) * width;
-        for (int x = 0; x < width; x++)
-            out[x] = scale * (work.line[0][x] + 2 * ra[x] * work.line[1][x] + rb[x] * work.line[2][x]);
+        const float *l0 = work.line[0].data(), *l1 = work.line[1].data(), *l2 = work.line[2].data();
+        float* __restrict out = gradient + size_t(y) * width;
+#pragma omp simd
+        for (int x = 0; x < width; x++) out[x] = scale * (l0[x] + 2 * ra[x] * l1[x] + rb[x] * l2[x]);
     }
     return total;
 }

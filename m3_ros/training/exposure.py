@@ -1,0 +1,48 @@
+"""Automatic exposure undone: one gain and one offset per training picture and channel."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_RATE = 5e-3
+_ANCHOR = 1e-3
+"""Pull of the mean gain and offset to none, which the colours could otherwise take over."""
+
+
+class Exposure:
+    """Gains and offsets of the training pictures. Changes in place."""
+
+    def __init__(self, frames: Sequence[int], device: torch.device) -> None:
+        """Start without correction; `frames` are the keyframe numbers of the training pictures, ascending."""
+        self._frames = torch.tensor(list(frames), dtype=torch.float32)
+        self._values = torch.zeros(len(frames), 2, 3, device=device, requires_grad=True)
+        self._adam = torch.optim.Adam([self._values], lr=_RATE, eps=1e-15, fused=True)
+
+    def apply(self, image: Float[Tensor, "H W 3"], number: int) -> Float[Tensor, "H W 3"]:
+        """Return the picture as training picture `number` was exposed."""
+        return _apply(image, self._values[number])
+
+    def between(self, image: Float[Tensor, "H W 3"], frame: int) -> Float[Tensor, "H W 3"]:
+        """Return the picture as keyframe `frame` was probably exposed: like the training pictures around it."""
+        after = int(torch.searchsorted(self._frames, float(frame)))
+        before, after = max(0, after - 1), min(after, len(self._frames) - 1)
+        gap = float(self._frames[after] - self._frames[before])
+        t = 0.0 if gap == 0 else (frame - float(self._frames[before])) / gap
+        return _apply(image, torch.lerp(self._values[before], self._values[after], min(1.0, max(0.0, t))))
+
+    def anchor(self) -> Float[Tensor, ""]:
+        """Return the penalty on the mean correction."""
+        return _ANCHOR * self._values.mean(0).square().sum()
+
+    def step(self, sound: bool, fraction: float) -> None:
+        """Take one Adam step at a fraction of the schedule, or drop the gradients where the step is not sound."""
+        if sound:
+            self._adam.param_groups[0]["lr"] = _RATE * 0.1**fraction
+            self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+
+
+def _apply(image: Tensor, values: Tensor) -> Tensor:
+    return image * torch.exp(values[0]) + values[1]

@@ -1,0 +1,122 @@
+"""Gaussians as the optimiser sees them: raw parameters, their Adam, and growing and shrinking both together."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from m3_ros.splat.gaussians import Gaussians
+from m3_ros.splat.spherical_harmonics import C0
+from m3_ros.training.geometry_settings import GeometrySettings
+from m3_ros.training.initialisation import Seeds, axis_scales, quats_from_normals
+
+Rows = tuple[Tensor, ...]
+"""One tensor of new rows for each parameter, in the order of Field.NAMES."""
+
+
+class Field:
+    """The parameters of N Gaussians, not activated, with one Adam group each. Changes in place."""
+
+    NAMES = ("means", "quats", "log_scales", "opacity_logits", "sh0", "shN")
+
+    def __init__(self, seeds: Seeds, settings: GeometrySettings, device: torch.device) -> None:
+        rows = rows_from_seeds(seeds, settings.sh_degree)
+        self._rates = (
+            settings.means_rate, settings.quats_rate, settings.scales_rate, settings.opacities_rate,
+            settings.colours_rate, settings.colours_rate / 20,
+        )  # fmt: skip
+        self._parameters = [row.to(device).requires_grad_() for row in rows]
+        groups = [{"params": [p], "lr": rate} for p, rate in zip(self._parameters, self._rates, strict=True)]
+        self._adam = torch.optim.Adam(groups, eps=1e-15, fused=True)
+
+    def __len__(self) -> int:
+        return self._parameters[0].shape[0]
+
+    @property
+    def parameters(self) -> Rows:
+        """The raw parameters, in the order of NAMES."""
+        return tuple(self._parameters)
+
+    def gaussians(self) -> Gaussians:
+        """Return the activated Gaussians, with gradients."""
+        means, quats, log_scales, opacity_logits, sh0, shN = self._parameters
+        return Gaussians(means, quats, torch.exp(log_scales), torch.sigmoid(opacity_logits), sh0, shN)
+
+    def detached(self) -> Gaussians:
+        """Return the activated Gaussians without gradients, row by row as they are."""
+        g = self.gaussians()
+        return Gaussians(*(x.detach() for x in (g.means, g.quats, g.scales, g.opacities, g.sh0, g.shN)))
+
+    def finished(self) -> Gaussians:
+        """Return the activated Gaussians without gradients, quaternions of unit length, broken rows left out."""
+        g = self.gaussians()
+        quats = torch.nn.functional.normalize(g.quats, dim=-1)
+        fields = [x.detach().clone() for x in (g.means, quats, g.scales, g.opacities, g.sh0, g.shN)]
+        sound = torch.stack([torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x) for x in fields])
+        return Gaussians(*(x[sound.all(0)] for x in fields))
+
+    def step(self, fraction: float) -> bool:
+        """Take one Adam step at a fraction [0, 1] of the schedule; skip it and say False on a gradient not finite."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        sound = bool(torch.isfinite(torch.stack([g.sum() for g in gradients])).all()) if gradients else False
+        if sound:
+            for group, rate, floor in zip(
+                self._adam.param_groups, self._rates, (0.01, 0.1, 0.1, 0.3, 0.1, 0.1), strict=True
+            ):
+                group["lr"] = rate * floor**fraction
+            self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        return sound
+
+    def replace_rows(self, kept: Int[Tensor, " K"], added: Rows) -> None:
+        """Keep some Gaussians with their moments and append new ones with none."""
+        for i, (group, rows) in enumerate(zip(self._adam.param_groups, added, strict=True)):
+            old = self._parameters[i]
+            new = torch.cat([old.detach()[kept], rows.to(old)]).contiguous().requires_grad_()
+            state = self._adam.state.pop(old, None)
+            if state:
+                for key in ("exp_avg", "exp_avg_sq"):
+                    state[key] = torch.cat([state[key][kept], torch.zeros_like(rows, device=old.device)]).contiguous()
+                self._adam.state[new] = state
+            group["params"] = [new]
+            self._parameters[i] = new
+
+
+def rows_from_seeds(seeds: Seeds, sh_degree: int) -> Rows:
+    """Turn seeds into raw parameters."""
+    n = len(seeds.points)
+    tensors = [
+        torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (seeds.points, quats_from_normals(seeds.normals))
+    ]
+    log_scales = torch.log(torch.from_numpy(axis_scales(seeds)).clamp(min=1e-5))
+    logits = torch.full((n,), math.log(seeds.opacity / (1 - seeds.opacity)))
+    sh0 = ((torch.from_numpy(np.ascontiguousarray(seeds.colours, np.float32)) - 0.5) / C0)[:, None]
+    return (*tensors, log_scales, logits, sh0, torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3))
+
+
+def no_rows(field: Field) -> Rows:
+    """Return zero new rows."""
+    return tuple(p.detach()[:0] for p in field.parameters)
+
+
+def concatenate(*parts: Rows) -> Rows:
+    """Put rows of several sources below each other."""
+    return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
+
+
+def take(field: Field, index: Int[Tensor, " K"]) -> Rows:
+    """Copy rows of a field."""
+    return tuple(p.detach()[index].clone() for p in field.parameters)
+
+
+def rotation_matrices(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 3 3"]:
+    """Return the rotations of quaternions wxyz of any length."""
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).reshape(-1, 3, 3)

@@ -1,0 +1,79 @@
+"""Settings of the geometry stage, and the three presets."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from m3_ros.errors import TrainingError
+
+PRESETS = ("seconds", "balanced", "best")
+"""Time against quality."""
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """How a field of Gaussians is learned from posed pictures."""
+
+    steps: Annotated[int, ">= 1"] = 3000
+    """Optimiser steps, one view each."""
+    max_seconds: Annotated[float, "> 0"] = 75.0
+    """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit."""
+    max_gaussians: Annotated[int, ">= 1"] = 40_000
+    """Hard cap on the number of Gaussians."""
+    initial_share: Annotated[float, "0..1"] = 0.5
+    """Share of the cap that initialisation may use; the rest is added where the error is highest."""
+    held_out_every: Annotated[int, ">= 0"] = 8
+    """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
+    sh_degree: Annotated[int, "0..3"] = 1
+    """Degree of the spherical harmonics; 0 is a colour that does not depend on the view."""
+    dssim_weight: Annotated[float, "0..1"] = 0.2
+    """Share of D-SSIM in the photometric loss; the rest is L1."""
+    depth_weight: Annotated[float, ">= 0"] = 0.05
+    """Weight of the robust depth loss, where frames have depth."""
+    depth_softness_m: Annotated[float, "> 0"] = 0.05
+    """Depth error beyond which a pixel counts less and less [m]."""
+    depth_edge_px: Annotated[int, ">= 0"] = 2
+    """Depth this near to a depth edge is not used [px]: registration is never exact there."""
+    opacity_weight: Annotated[float, ">= 0"] = 1e-3
+    """Weight of the mean opacity: unneeded Gaussians fade and are replaced."""
+    scale_weight: Annotated[float, ">= 0"] = 1e-3
+    """Weight of the mean scale [1/m]: unneeded Gaussians shrink."""
+    exposure: bool = False
+    """Learn a gain and an offset per training picture and channel, for cameras with automatic exposure."""
+    means_rate: Annotated[float, "> 0"] = 8e-4
+    """Learning rate of the centres at the start [m]; it falls a hundredfold."""
+    scales_rate: Annotated[float, "> 0"] = 1e-2
+    """Learning rate of the logarithm of the scales."""
+    quats_rate: Annotated[float, "> 0"] = 4e-3
+    """Learning rate of the quaternions."""
+    opacities_rate: Annotated[float, "> 0"] = 3e-2
+    """Learning rate of the logit of the opacities."""
+    colours_rate: Annotated[float, "> 0"] = 1e-2
+    """Learning rate of sh0; that of shN is a twentieth."""
+    seed: int = 0
+    """Seed of initialisation, view order and densification."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto: CUDA where it is there."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.max_gaussians < 1 or not self.max_seconds > 0 or self.held_out_every < 0:
+            raise TrainingError(
+                "the geometry stage needs steps, max_gaussians and max_seconds above 0 and held_out_every of at least 0; "
+                f"got {self.steps}, {self.max_gaussians}, {self.max_seconds} and {self.held_out_every}"
+            )
+        if self.held_out_every == 1:
+            raise TrainingError("held_out_every=1 leaves no frame to train on: use 0 (none) or at least 2")
+
+    @classmethod
+    def preset(cls, name: str) -> "GeometrySettings":
+        """Return the settings of a preset: seconds, balanced or best.
+
+        Raises:
+            TrainingError: there is no such preset.
+        """
+        if name == "seconds":
+            return cls(steps=1000, max_seconds=20, max_gaussians=25_000)
+        if name == "balanced":
+            return cls()
+        if name == "best":
+            return cls(steps=15_000, max_seconds=300, max_gaussians=120_000)
+        raise TrainingError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
