@@ -18,6 +18,8 @@ from m3_ros.nodes.runtime import run
 from m3_ros.nodes.simulated_robot import SimulatedRobot
 from m3_ros.nodes.simulator_settings import SimulatorSettings
 
+STOP_S = 2.0
+"""How long the robot has to end its day [s]."""
 FRAMES = ("map", "odom", "")
 """Frames in which a goal may be given; map and odom are one, since the robot has no localisation."""
 
@@ -34,13 +36,13 @@ class Simulator(Node):
         self._robot = SimulatedRobot(settings, publishers, self._now_ns, self._publish_status)
         self._failures: SimpleQueue[M3Error] = SimpleQueue()
         self.create_timer(0.5, self._check)
-        self._thread = Thread(target=self._live, name="simulated robot")
+        self._thread = Thread(target=self._live, name="simulated robot", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the robot's thread."""
+        """End the robot's thread; lighting a room cannot be interrupted, and is left behind."""
         self._robot.stop()
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def _live(self) -> None:
         """Run the robot; OpenGL wants to be used by one thread, this one."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 
-STAGES = ("read", "features", "geometry", "memory", "save")
+STAGES = ("read", "geometry", "features", "memory", "save")
 """The stages of a training, in order."""
 
 

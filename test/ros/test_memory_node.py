@@ -151,8 +151,10 @@ def test_the_navigator_moves_the_robot_only_when_told(memory_node, module_nodes,
 
 
 def test_inactive_node_says_so(memory_node, client):
-    for transition, expected in ((Transition.TRANSITION_DEACTIVATE, Query.Response.MEMORY_NOT_LOADED),
-                                 (Transition.TRANSITION_ACTIVATE, Query.Response.NONE)):
+    for transition, expected in (
+        (Transition.TRANSITION_DEACTIVATE, Query.Response.MEMORY_NOT_LOADED),
+        (Transition.TRANSITION_ACTIVATE, Query.Response.NONE),
+    ):
         request = ChangeState.Request(transition=Transition(id=transition))
         assert client._call(ChangeState, "memory/change_state", request, 20).success
         assert client.query("find the chair").error_code == expected
