@@ -16,7 +16,7 @@ from m3_ros.recording.writer import RecordingWriter, TopicQos
 
 log = logging.getLogger(__name__)
 
-QUEUE_DEPTH = 100
+QUEUE_DEPTH = 200
 """Messages that DDS keeps for us on each topic while Python is busy."""
 PATIENCE_POLLS = 10
 """The image topic waits this many polls for the others, so that no image comes before its camera_info and pose."""

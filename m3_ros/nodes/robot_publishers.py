@@ -1,6 +1,7 @@
 """What a robot's drivers publish: pictures, calibration, depth, odometry, transforms; one stamp for one moment."""
 
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
@@ -15,6 +16,12 @@ from m3_ros.sim import RobotState, Shot, T_base_camera
 
 OPTICAL_AXES: Transform = transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], (0, 0, 0))
 """T_link_optical: REP-103's optical axes (x right, y down, z forward) in a body frame (x forward, y left, z up)."""
+
+
+PATIENT_EVERY = 10
+"""After so many pictures the subscribers must have caught up."""
+PATIENCE = Duration(seconds=2)
+"""Longest wait for them."""
 
 
 class RobotPublishers:
@@ -69,3 +76,7 @@ class RobotPublishers:
         self._depth.publish(from_numpy(depth_to_millimetres(shot.depth), "16UC1", frame, stamp_ns))
         self._image.publish(from_numpy(shot.rgb, "rgb8", frame, stamp_ns))
         self.frames_published += 1
+        if self.frames_published % PATIENT_EVERY == 0:
+            # A subscriber that falls behind by more than the history would lose pictures; the robot waits for it.
+            for publisher in (self._image, self._depth, self._info):
+                publisher.wait_for_all_acked(PATIENCE)

@@ -3,17 +3,25 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, ParameterException
+from rclpy.exceptions import (
+    InvalidHandle,
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterException,
+)
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from m3_ros.errors import M3Error
 
 log = logging.getLogger(__name__)
+RCLError = rclpy_implementation.RCLError
 
 
 def share_file(relative: str) -> Path:
@@ -85,12 +93,23 @@ def _spin(node: Node, threads: int) -> None:
     executor = MultiThreadedExecutor(threads) if threads > 1 else SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
+        with quiet_after_shutdown(node):
+            executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         executor.remove_node(node)
         executor.shutdown()
+
+
+@contextmanager
+def quiet_after_shutdown(node: Node) -> Iterator[None]:
+    """Swallow what rclpy raises when a signal shuts it down between two of its own steps."""
+    try:
+        yield
+    except (RCLError, InvalidHandle):
+        if node.context.ok():
+            raise
 
 
 def _close(node: Node) -> None:

@@ -14,7 +14,7 @@ from m3_ros.nodes.conversions import pose_to_matrix
 from m3_ros.nodes.parameters import Parameters
 from m3_ros.nodes.qos import latched
 from m3_ros.nodes.robot_publishers import RobotPublishers
-from m3_ros.nodes.runtime import run
+from m3_ros.nodes.runtime import quiet_after_shutdown, run
 from m3_ros.nodes.simulated_robot import SimulatedRobot
 from m3_ros.nodes.simulator_settings import SimulatorSettings
 
@@ -47,7 +47,8 @@ class Simulator(Node):
     def _live(self) -> None:
         """Run the robot; OpenGL wants to be used by one thread, this one."""
         try:
-            self._robot.live()
+            with quiet_after_shutdown(self):
+                self._robot.live()
         except M3Error as error:
             self._failures.put(error)
 

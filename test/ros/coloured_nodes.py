@@ -1,4 +1,4 @@
-"""Runs a node in which the encoder `colours` of the unit tests is registered: `coloured_nodes.py memory --ros-args ...`."""
+"""Runs a node that knows the encoder `colours` of the unit tests: `coloured_nodes.py memory --ros-args ...`."""
 
 import importlib.util
 import sys

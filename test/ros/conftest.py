@@ -117,4 +117,4 @@ def client():
 @pytest.fixture(scope="session")
 def small_room() -> dict:
     """Parameters of a simulator that is quick: a coarse room and small pictures."""
-    return {"seed": 8, "complete": False, "texel_m": 0.06, "width_px": 160, "height_px": 120, "time_scale": 2.0}
+    return {"seed": 8, "complete": False, "texel_m": 0.06, "width_px": 160, "height_px": 120, "time_scale": 4.0}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rclpy
+from coloured_nodes import unit_conftest
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -17,8 +18,6 @@ from m3_ros.msg import Grounding
 from m3_ros.nodes.conversions import matrix_to_transform, pose_to_matrix
 from m3_ros.nodes.qos import latched, reliable
 from m3_ros.srv import LoadMemory, Query
-
-from coloured_nodes import unit_conftest
 
 CHAIR = (1.4, 0.8, 0.4)
 

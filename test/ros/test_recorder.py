@@ -7,10 +7,10 @@ from sensor_msgs.msg import Image
 from m3_ros.nodes.qos import reliable
 from m3_ros.nodes.simulator_settings import SimulatorSettings
 from m3_ros.recording import describe, read
-from m3_ros.sim import T_map_camera, World
+from m3_ros.sim import T_map_camera, World, default_cache_dir
 from m3_ros.sim.patrol import patrol
 
-FRAMES = 45
+FRAMES = 40
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_every_published_frame_is_recorded(patrolled):
 
 def test_recorded_frames_have_the_exact_poses_of_the_walk(patrolled, small_room):
     settings = SimulatorSettings(**small_room)
-    walk = patrol(World.generate(settings.world), settings.patrol_settings)
+    walk = patrol(World.generate(settings.world, default_cache_dir()), settings.patrol_settings)
     frames = list(read(patrolled[0]))
     assert len(frames) == FRAMES
     for frame, state in zip(frames, walk, strict=False):
@@ -50,8 +50,8 @@ def test_the_robot_walks_to_a_goal_and_touches_nothing(patrolled, client, small_
     from m3_ros.geometry.pose import from_yaw
 
     settings = SimulatorSettings(**small_room)
-    walk = patrol(World.generate(settings.world), settings.patrol_settings)
-    there = walk[FRAMES + 60]
+    walk = patrol(World.generate(settings.world, default_cache_dir()), settings.patrol_settings)
+    there = walk[FRAMES + 30]
     client.send_goal(from_yaw(there.x, there.y, 1.0))
     status = client.status(lambda s: s["goal"] is not None and s["reached"] is not None)
     assert status["reached"]

@@ -10,7 +10,7 @@ from m3_ros.action import TrainMemory
 from m3_ros.errors import Cancelled, M3Error
 from m3_ros.memory import SpatialMemory
 from m3_ros.nodes.simulator_settings import SimulatorSettings
-from m3_ros.sim import World
+from m3_ros.sim import World, default_cache_dir
 from m3_ros.sim.patrol import patrol
 from m3_ros.sim.sequence import write_sequence
 
@@ -21,7 +21,7 @@ ENCODERS = ("colours",)
 def recording(tmp_path_factory, small_room):
     """A few pictures from all over a small room."""
     settings = SimulatorSettings(**{**small_room, "width_px": 80, "height_px": 60})
-    world = World.generate(settings.world)
+    world = World.generate(settings.world, default_cache_dir())
     states = patrol(world, settings.patrol_settings)[::12][:16]
     return write_sequence(tmp_path_factory.mktemp("walk") / "walk", world, settings.camera, states)
 

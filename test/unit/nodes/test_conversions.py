@@ -66,7 +66,7 @@ def test_depth_goes_round_to_the_millimetre():
 
 
 def test_unknown_encoding_names_the_known_ones():
-    with pytest.raises(RecordingError, match="'weird8' is unknown.*rgb8"):
+    with pytest.raises(RecordingError, match=r"'weird8' is unknown.*rgb8"):
         images.to_rgb(Image(encoding="weird8"))
 
 

@@ -9,12 +9,12 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: run `make setup`")
 pytest.importorskip("m3_ros.srv", reason="the interfaces are not built: run `make setup`")
 
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 
 from m3_ros.geometry.pose import from_yaw, transform
 from m3_ros.nodes import clouds, quaternions, sync, tf
 from m3_ros.nodes.conversions import matrix_to_transform, ns_to_stamp, stamp_to_ns
 from m3_ros.recording.transform_buffer import TransformError
-from tf2_msgs.msg import TFMessage
 
 
 def both(module, genuine):

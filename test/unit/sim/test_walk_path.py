@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_walk_keeps_its_speed_limits(walk):
 
 
 def test_velocity_in_the_robots_frame_agrees_with_its_motion(walk):
-    for before, after in zip(walk, walk[1:], strict=False):
+    for before, after in pairwise(walk):
         dt = after.t - before.t
         c, s = np.cos(before.yaw), np.sin(before.yaw)
         moved = np.array([c * after.vx - s * after.vy, s * after.vx + c * after.vy]) * dt
