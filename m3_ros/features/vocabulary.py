@@ -319,8 +319,8 @@ ANCHORS = ("object", "thing", "stuff", "something")
 """Words that fit everything a little: training places them between what a patch shows and everything else."""
 
 BACKGROUND_PHRASES = (ANCHORS[0], "wall", "floor", "ceiling")
-"""What a query is weighed against: a patch shows the query only if it is closer to it than to these. One anchor stands for
-all, and no other kinds: they would reject synonyms of themselves."""
+"""What a query is weighed against: a patch shows the query only if it is closer to it than to these. One anchor stands
+for all, and no other kinds: they would reject synonyms of themselves."""
 
 
 def plain_name(kind: str) -> str:

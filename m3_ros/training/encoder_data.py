@@ -36,6 +36,8 @@ class RoomSettings:
     """Picture height [px]."""
     aimed: float = 0.8
     """Share of the views that look at a thing."""
+    complete: bool = False
+    """Put one of every kind into a large room, as the demo does, instead of a random choice."""
     texel_m: float = 0.018
     """Side of a texture texel [m]."""
     light_samples: int = 2
@@ -125,6 +127,7 @@ def render_room(seed: int, settings: RoomSettings) -> RoomViews:
     world = World.generate(
         WorldSettings(
             seed=seed,
+            complete=settings.complete,
             texel_m=settings.texel_m,
             light_samples=settings.light_samples,
             bounces=settings.bounces,

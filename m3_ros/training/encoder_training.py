@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from m3_ros.errors import Cancelled, TrainingError
-from m3_ros.features.checkpoint import EncoderCard, write_checkpoint
+from m3_ros.features.checkpoint import EncoderCard, Measurement, read_checkpoint, write_checkpoint
 from m3_ros.features.sentence import embed_sentences
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer, normalise, prefers_bf16
 from m3_ros.features.vocabulary import BACKGROUND_KINDS, BACKGROUND_PHRASES
@@ -163,33 +163,35 @@ def train_encoder(
             _save_state(directory / "state.pt", state)
             write_checkpoint(path, state.average, _card(state, targets, seeds, settings))
     _save_state(directory / "state.pt", state)
-    return _finish(path, state, targets, seeds, settings, directory, progress)
-
-
-def _finish(
-    path: Path,
-    state: _State,
-    targets: _Targets,
-    seeds: tuple[int, ...],
-    settings: EncoderTrainingSettings,
-    directory: Path,
-    progress: ProgressHook,
-) -> Path:
-    """Measure on the test rooms and write the checkpoint with its figures."""
-    card = _card(state, targets, seeds, settings)
-    write_checkpoint(path, state.average, card)
-    views = replace(settings.room, views=settings.test_views)
-    test = generate_rooms(
-        directory / "test",
-        settings.test_seeds,
-        views,
-        settings.threads,
-        lambda f: progress(EncoderProgress("figures", f / 2)),
-    )
-    figures = measure_rooms(path, [read_room(directory / "test", seed) for seed in test])
-    progress(EncoderProgress("figures", 1.0))
-    write_checkpoint(path, state.average, replace(card, metrics={"unseen rooms": figures}))
+    write_checkpoint(path, state.average, _card(state, targets, seeds, settings))
+    measure_checkpoint(path, directory, settings, progress)
     return path
+
+
+def measure_checkpoint(
+    path: Path, directory: Path, settings: EncoderTrainingSettings, progress: ProgressHook = log_progress
+) -> dict[str, dict[str, Measurement]]:
+    """Measure a checkpoint on rooms it was not trained on, the demo's room on its own, and put the figures into its card.
+
+    Raises:
+        EncoderError: the checkpoint cannot be read.
+        TrainingError: the rooms cannot be generated.
+    """
+    from m3_ros.sim.layout import DEMO_SEED
+
+    network, card, _ = read_checkpoint(path)
+    views = replace(settings.room, views=settings.test_views)
+    rows = {
+        "unseen rooms": (directory / "test", settings.test_seeds, views),
+        "demo room": (directory / "demo", (DEMO_SEED,), replace(views, complete=True)),
+    }
+    figures = {}
+    for done, (row, (folder, seeds, room)) in enumerate(rows.items(), 1):
+        ready = generate_rooms(folder, seeds, room, settings.threads)
+        figures[row] = measure_rooms(path, [read_room(folder, seed) for seed in ready])
+        progress(EncoderProgress("figures", done / len(rows)))
+    write_checkpoint(path, network, replace(card, metrics=figures))
+    return figures
 
 
 def _card(state: _State, targets: _Targets, seeds: tuple[int, ...], settings: EncoderTrainingSettings) -> EncoderCard:

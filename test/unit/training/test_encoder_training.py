@@ -8,6 +8,7 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features.checkpoint import read_checkpoint, write_checkpoint
 from m3_ros.features.encoder import FeatureMap, unit
 from m3_ros.features.vision_transformer import VisionSettings
+from m3_ros.sim.layout import DEMO_SEED
 from m3_ros.training import encoder_training
 from m3_ros.training.encoder_captions import Thing, build_captions
 from m3_ros.training.encoder_crops import CropSettings, CropStream, camera_effects, majority, make_crop
@@ -45,6 +46,7 @@ def folder(tmp_path):
     for seed in (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1):
         write_room(tmp_path / "train", fake_room(seed))
     write_room(tmp_path / "test", fake_room(1000, 2))
+    write_room(tmp_path / "demo", fake_room(DEMO_SEED, 2))
     return tmp_path
 
 
@@ -70,7 +72,8 @@ def test_a_short_training_writes_a_checkpoint_with_a_card(folder, settings):
     assert card.kinds == ("chair", "floor", "mug")
     assert card.room_seeds == (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
     assert card.images > 0
-    assert 0 <= card.metrics["unseen rooms"]["patch_top1"].value <= 1
+    for row in ("unseen rooms", "demo room"):
+        assert 0 <= card.metrics[row]["patch_top1"].value <= 1
     assert {r.stage for r in reports} >= {"figures"}
 
 
@@ -87,6 +90,10 @@ def test_a_broken_state_is_refused(folder, settings):
     (folder / "state.pt").write_bytes(b"nonsense")
     with pytest.raises(TrainingError, match="delete it"):
         train_encoder(settings, folder)
+
+
+def test_the_demo_room_is_no_training_room():
+    assert DEMO_SEED < FIRST_TRAINING_SEED
 
 
 def test_test_rooms_are_never_trained_on(folder, settings):
