@@ -94,7 +94,7 @@ def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> list[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        if code:
+        if code not in (0, -signal.SIGTERM):  # the second: it was still starting
             sys.stderr.write(f"m3 up: the {node} ended with {_exit(code)}\n")
             failed.append(node)
     return failed

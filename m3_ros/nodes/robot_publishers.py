@@ -1,7 +1,6 @@
 """What a robot's drivers publish: pictures, calibration, depth, odometry, transforms; one stamp for one moment."""
 
 from nav_msgs.msg import Odometry
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
@@ -18,10 +17,8 @@ OPTICAL_AXES: Transform = transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], (0, 0, 
 """T_link_optical: REP-103's optical axes (x right, y down, z forward) in a body frame (x forward, y left, z up)."""
 
 
-PATIENT_EVERY = 10
-"""After so many pictures the subscribers must have caught up."""
-PATIENCE = Duration(seconds=2)
-"""Longest wait for them."""
+HISTORY = 300
+"""Pictures that DDS keeps for a subscriber that falls behind; beyond that the oldest are lost."""
 
 
 class RobotPublishers:
@@ -33,11 +30,11 @@ class RobotPublishers:
         self._clock = node.create_publisher(Clock, "/clock", reliable(10)) if clock else None
         self._tf_static = node.create_publisher(TFMessage, "/tf_static", latched())
         self._tf = node.create_publisher(TFMessage, "/tf", reliable(100))
-        self._odom = node.create_publisher(Odometry, "/odom", reliable(60))
-        self._info = node.create_publisher(CameraInfo, "/camera/camera_info", reliable(60))
-        self._depth = node.create_publisher(Image, "/camera/depth/image_raw", reliable(60))
+        self._odom = node.create_publisher(Odometry, "/odom", reliable(HISTORY))
+        self._info = node.create_publisher(CameraInfo, "/camera/camera_info", reliable(HISTORY))
+        self._depth = node.create_publisher(Image, "/camera/depth/image_raw", reliable(HISTORY))
         # The last: whoever has matched this one has matched those above, discovery keeps their order.
-        self._image = node.create_publisher(Image, "/camera/image_raw", reliable(60))
+        self._image = node.create_publisher(Image, "/camera/image_raw", reliable(HISTORY))
 
     @property
     def watchers(self) -> int:
@@ -76,7 +73,3 @@ class RobotPublishers:
         self._depth.publish(from_numpy(depth_to_millimetres(shot.depth), "16UC1", frame, stamp_ns))
         self._image.publish(from_numpy(shot.rgb, "rgb8", frame, stamp_ns))
         self.frames_published += 1
-        if self.frames_published % PATIENT_EVERY == 0:
-            # A subscriber that falls behind by more than the history would lose pictures; the robot waits for it.
-            for publisher in (self._image, self._depth, self._info):
-                publisher.wait_for_all_acked(PATIENCE)

@@ -9,17 +9,19 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from m3_ros.geometry.pose import from_yaw
 from m3_ros.msg import Grounding
+from m3_ros.nodes.clouds import read_cloud
 from m3_ros.nodes.conversions import matrix_to_transform, pose_to_matrix
 from m3_ros.nodes.qos import latched, reliable
 from m3_ros.srv import LoadMemory, Query
 
-CHAIR = (1.4, 0.8, 0.4)
+CHAIR, PLANT = (1.4, 0.8, 0.4), (-1.6, 1.2, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,19 @@ def test_text_topic_answers_on_the_grounding_topic(memory_node, client, latest):
     client.node.destroy_timer(timer)
     client.node.destroy_publisher(publisher)
     assert grounding.probability >= 0.5
+
+
+def test_relevancy_is_a_cloud_of_the_matter_that_fits(memory_node, client, latest):
+    subscribed = client.node.create_subscription(PointCloud2, "relevancy", lambda _: None, latched())
+    publisher = client.node.create_publisher(String, "query_text", reliable())
+    timer = client.node.create_timer(0.2, lambda: publisher.publish(String(data="the plant")))
+    cloud = latest(PointCloud2, "relevancy")
+    client.node.destroy_timer(timer)
+    client.node.destroy_publisher(publisher)
+    client.node.destroy_subscription(subscribed)
+    points = read_cloud(cloud, ("x", "y", "z", "intensity"))
+    best = points[points[:, 3] > 0.5, :3]
+    assert np.linalg.norm(np.median(best, axis=0) - PLANT) < 0.15
 
 
 def test_loading_what_is_not_there_keeps_the_memory_in_use(memory_node, client, tmp_path):
