@@ -14,6 +14,7 @@ from m3_ros.features.checkpoint import Measurement
 from m3_ros.features.encoder import Encoder
 from m3_ros.features.foreign_words import TEST_FOREIGN, foreign_to
 from m3_ros.features.vocabulary import BACKGROUND_KINDS, VOCABULARY, held_out_phrase_kinds, phrase_kinds, plain_name
+from m3_ros.training.encoder_captions import COLOURS
 from m3_ros.training.encoder_data import RoomViews
 
 SMALLEST_SHARE = 0.01
@@ -32,6 +33,7 @@ class _Tally:
     plain_large: list[bool] = field(default_factory=list)
     plain_by_kind: dict[str, list[bool]] = field(default_factory=dict)
     held_out: list[bool] = field(default_factory=list)
+    coloured: list[bool] = field(default_factory=list)
     present: list[float] = field(default_factory=list)
     absent: list[float] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
@@ -47,6 +49,8 @@ class _Questions:
     held_out: Float[Tensor, "h D"]
     held_out_kinds: tuple[frozenset[str], ...]
     foreign: Float[Tensor, "f D"]
+    coloured: dict[tuple[str, str], Float[Tensor, " D"]]
+    """By colour and kind."""
 
 
 def measure_rooms(checkpoint: Path, rooms: Sequence[RoomViews]) -> dict[str, Measurement]:
@@ -61,7 +65,7 @@ def measure_encoder(
 ) -> dict[str, Measurement]:
     """Ask each view of some rooms for every kind by name and by unseen synonyms, and for foreign words."""
     kinds = tuple(sorted({kind for room in rooms for kind in room.kinds}))
-    questions = _questions(encoder, kinds)
+    questions = _questions(encoder, kinds, rooms)
     tally = _Tally()
     for number, room in enumerate(rooms, 1):
         for rgb, ids in zip(room.rgb, room.ids, strict=True):
@@ -80,7 +84,11 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float(((low + high) / 2).mean() / len(order))
 
 
-def _questions(encoder: Encoder, kinds: tuple[str, ...]) -> _Questions:
+def _questions(encoder: Encoder, kinds: tuple[str, ...], rooms: Sequence[RoomViews]) -> _Questions:
+    things = {(k, w) for room in rooms for k, words in zip(room.kinds, room.words, strict=True) for w in words}
+    pairs = sorted((word, kind) for kind, word in things if word in COLOURS)
+    phrases = [f"{word} {plain_name(kind)}" for word, kind in pairs]
+    colours = encoder.encode_text(phrases) if phrases else torch.zeros(0, encoder.dim)
     held_out = {phrase: fits for phrase, fits in held_out_phrase_kinds(kinds).items() if not fits & BACKGROUND_KINDS}
     foreign = foreign_to(TEST_FOREIGN, phrase_kinds([*VOCABULARY, *kinds]))
     return _Questions(
@@ -89,6 +97,7 @@ def _questions(encoder: Encoder, kinds: tuple[str, ...]) -> _Questions:
         encoder.encode_text(list(held_out)) if held_out else torch.zeros(0, encoder.dim),
         tuple(held_out.values()),
         encoder.encode_text(list(foreign)),
+        dict(zip(pairs, colours, strict=True)),
     )
 
 
@@ -127,7 +136,26 @@ def _ask_view(
             score, (v, u) = _peak(seen @ vector, truth.shape)
             tally.held_out.append(bool(truth[v, u] in wanted))
             tally.held_out_present.append(score)
+    _ask_colours(questions, room, seen, ids, tally)
     tally.foreign.extend((seen @ questions.foreign.T).flatten(0, 1).amax(dim=0).tolist())
+
+
+def _ask_colours(
+    questions: _Questions,
+    room: RoomViews,
+    seen: Float[Tensor, "h w D"],
+    ids: UInt8[NDArray[np.uint8], "H W"],
+    tally: _Tally,
+) -> None:
+    """Ask for each of several things of a kind in view by a colour that it alone has."""
+    area = np.bincount(ids.ravel(), minlength=len(room.kinds) + 1)[1:] / ids.size
+    visible = [i for i in range(len(room.kinds)) if area[i] >= SMALLEST_SHARE]
+    for i in visible:
+        others = {word for j in visible if j != i and room.kinds[j] == room.kinds[i] for word in room.words[j]}
+        rivals = sum(room.kinds[j] == room.kinds[i] for j in visible) > 1
+        for word in sorted(COLOURS & set(room.words[i]) - others) if rivals else []:
+            _, (v, u) = _peak(seen @ questions.coloured[word, room.kinds[i]], ids.shape)
+            tally.coloured.append(bool(ids[v, u] == i + 1))
 
 
 def _peak(relevance: Float[Tensor, "h w"], shape: tuple[int, ...]) -> tuple[float, tuple[int, int]]:
@@ -172,6 +200,7 @@ def _summary(tally: _Tally) -> dict[str, Measurement]:
         "localisation": mean(tally.plain),
         "localisation_large": mean(tally.plain_large),
         "localisation_synonyms": mean(tally.held_out),
+        "localisation_colours": mean(tally.coloured),
         "auroc_known": Measurement(
             round(auroc(tally.present, tally.absent), 4), len(tally.present) + len(tally.absent)
         ),

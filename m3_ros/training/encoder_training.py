@@ -171,7 +171,7 @@ def train_encoder(
 def measure_checkpoint(
     path: Path, directory: Path, settings: EncoderTrainingSettings, progress: ProgressHook = log_progress
 ) -> dict[str, dict[str, Measurement]]:
-    """Measure a checkpoint on rooms it was not trained on, the demo's room on its own, and put the figures into its card.
+    """Measure a checkpoint on rooms it was not trained on and, by itself, the demo's; put the figures into its card.
 
     Raises:
         EncoderError: the checkpoint cannot be read.

@@ -232,6 +232,7 @@ def test_a_perfect_encoder_measures_perfectly_and_a_blind_one_does_not():
     for name in ("patch_top1", "patch_top1_objects", "localisation", "auroc_foreign"):
         assert perfect[name].value > 0.99, name
         assert perfect[name].count > 0
+    assert perfect["localisation_colours"].count == 0
     assert blind["auroc_foreign"].value == 0.5
     assert blind["patch_top1"].value < 0.5
 
