@@ -81,13 +81,12 @@ def ask(client: Client, question: str) -> dict[str, Any]:
     return answer
 
 
-def drive(client: Client) -> dict[str, Any]:
-    """Send the robot to the latest answer and wait; returns its last state."""
+def drive(client: Client, question: str) -> dict[str, Any]:
+    """Ask, send the robot to the answer and wait; returns its last state."""
     tell("stage", name="drive")
     start = time.monotonic()
-    message = client.trigger("navigator/go")
-    client.status(lambda s: s["state"] == "walking", timeout_s=30.0)
-    robot = client.status(lambda s: s["state"] not in ("walking", "patrolling"), timeout_s=WALK_S)
+    message = client.go(client.query(question))
+    robot = client.status(lambda s: s["reached"] is not None, timeout_s=WALK_S)
     return {"seconds": time.monotonic() - start, "message": message, "robot": robot}
 
 
@@ -105,8 +104,7 @@ def run(recording: Path, memory: Path, preset: str, questions: Sequence[str]) ->
         queried = time.monotonic() - start
         goal = {"reached": False, "collision_free": True, "message": "the first question was not answered FOUND"}
         if answers[0]["status"] == Query.Response.FOUND:
-            ask(client, questions[0])  # the navigator drives to the latest answer
-            goal = drive(client)
+            goal = drive(client, questions[0])
     return {"record": recorded, "train": trained, "answers": answers, "query_seconds": queried, "goal": goal}
 
 
