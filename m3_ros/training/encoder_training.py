@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 LIMITS = (
     "Knows the kinds of household things listed here as the simulated world draws them, by their names and near "
     "synonyms. It is no open vocabulary: other words, other shapes and real photographs were not trained. The rooms of "
-    "its figures draw their shapes from the generators of its training rooms. Things smaller than about 15 pixels, thin "
-    "parts such as legs and poles, and chairs, lamps and cushions from afar are often missed."
+    "its figures draw their shapes from the generators of its training rooms. Things smaller than about 15 pixels, "
+    "thin parts such as legs and poles, and chairs, lamps and cushions from afar are often missed."
 )
 """What the encoder is not, for its card."""
 
