@@ -78,6 +78,7 @@ def summarise(outcome: Outcome, judgements: Sequence[Judgement]) -> dict[str, An
             for answer, judged in zip(mission["answers"], judgements, strict=True)
         ],
         "goal": {
+            "text": goal["text"],
             "collision_free": bool(robot.get("goal_free")) and bool(robot.get("collision_free")),
             "reached": bool(robot.get("reached")),
             "distance_m": robot.get("distance_m"),
@@ -140,8 +141,9 @@ def draw(outcome: Outcome) -> None:
     if overlays:
         save_png(folder / "relevancy.png", contact_sheet(overlays))
     robot = outcome.mission["goal"].get("robot", {})
-    first = outcome.mission["answers"][0]["candidates"]
-    goal = np.array(first[0]["T_map_base"]) if first and first[0]["T_map_base"] else None
+    driven = next((a for a in outcome.mission["answers"] if a["text"] == outcome.mission["goal"]["text"]), None)
+    stand = driven["candidates"][0]["T_map_base"] if driven else None
+    goal = np.array(stand) if stand else None
     path = [(float(x), float(y)) for x, y in robot.get("path", [])]
     save_png(folder / "map.png", draw_map(floor, answers, path, goal))
 
@@ -161,5 +163,5 @@ def _print_table(summary: dict[str, Any]) -> None:
         f"peak {summary['peak_rss_mb']} MB\n"
         f"seconds: set-up {s['setup']}, record {s['record']}, train {s['train']}, query {s['query']}, "
         f"drive {s['drive']}, total {s['total']}\n"
-        f"goal: collision-free {summary['goal']['collision_free']}, reached {summary['goal']['reached']}"
+        f"goal: {summary['goal']['text']!r}, collision-free {summary['goal']['collision_free']}, reached {summary['goal']['reached']}"
     )

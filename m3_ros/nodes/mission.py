@@ -87,11 +87,11 @@ def drive(client: Client, question: str) -> dict[str, Any]:
     start = time.monotonic()
     message = client.go(client.query(question))
     robot = client.status(lambda s: s["reached"] is not None, timeout_s=WALK_S)
-    return {"seconds": time.monotonic() - start, "message": message, "robot": robot}
+    return {"text": question, "seconds": time.monotonic() - start, "message": message, "robot": robot}
 
 
 def run(recording: Path, memory: Path, preset: str, questions: Sequence[str]) -> dict[str, Any]:
-    """Run the whole mission; the robot drives to the answer of the first question."""
+    """Run the whole mission; the robot drives to the first thing that was found."""
     with Client("mission") as client:
         recorded = record(client)
         trained = train(client, recording, memory, preset)
@@ -102,9 +102,10 @@ def run(recording: Path, memory: Path, preset: str, questions: Sequence[str]) ->
             raise M3Error(f"the memory was not loaded: {loaded.message}")
         answers = [ask(client, question) for question in questions]
         queried = time.monotonic() - start
-        goal = {"reached": False, "collision_free": True, "message": "the first question was not answered FOUND"}
-        if answers[0]["status"] == Query.Response.FOUND:
-            goal = drive(client, questions[0])
+        goal: dict[str, Any] = {"text": "", "message": "nothing was found, so there is nowhere to drive to"}
+        first = next((a["text"] for a in answers if a["status"] == Query.Response.FOUND), None)
+        if first is not None:
+            goal = drive(client, first)
     return {"record": recorded, "train": trained, "answers": answers, "query_seconds": queried, "goal": goal}
 
 
@@ -133,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--recording", type=Path, required=True, help="bag that the recorder writes")
     parser.add_argument("--memory", type=Path, required=True, help="folder of the memory to train")
     parser.add_argument("--preset", default="", help="preset of the training")
-    parser.add_argument("questions", nargs="+", help="the robot drives to the answer of the first")
+    parser.add_argument("questions", nargs="+", help="the robot drives to the first that is found")
     given = parser.parse_args(args)
     try:
         tell("done", **run(given.recording, given.memory, given.preset, given.questions))

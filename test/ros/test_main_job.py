@@ -32,9 +32,7 @@ def test_from_a_walk_to_an_answer_to_a_goal(tmp_path):
     present = [q for q in summary["queries"] if q["expected"] == "present"]
     assert sum(q["correct"] for q in present) >= LEAST_FOUND, ended.stdout
     assert [q["status"] for q in summary["queries"] if q["expected"] == "absent"] == ["NOT_FOUND"]
-    first = summary["queries"][0]
-    if first["status"] == "FOUND":
-        assert summary["goal"]["reached"], logs
-        assert summary["goal"]["collision_free"]
+    assert summary["goal"]["reached"], logs
+    assert summary["goal"]["collision_free"]
     pictures = {p.name for p in (out / "pictures").iterdir()}
     assert {"renders_beside_camera.png", "map.png"} <= pictures
