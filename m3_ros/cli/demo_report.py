@@ -163,5 +163,6 @@ def _print_table(summary: dict[str, Any]) -> None:
         f"peak {summary['peak_rss_mb']} MB\n"
         f"seconds: set-up {s['setup']}, record {s['record']}, train {s['train']}, query {s['query']}, "
         f"drive {s['drive']}, total {s['total']}\n"
-        f"goal: {summary['goal']['text']!r}, collision-free {summary['goal']['collision_free']}, reached {summary['goal']['reached']}"
+        f"goal: {summary['goal']['text']!r}, collision-free {summary['goal']['collision_free']}, "
+        f"reached {summary['goal']['reached']}"
     )

@@ -58,7 +58,7 @@ def draw_map(
     goal: Transform | None = None,
 ) -> Image:
     """Draw the floor from above with the places found; the goal is the first answer's unless given."""
-    boxes = [(a.text, c.box) for a, _ in answers if a.status.name == "FOUND" for c in a.candidates]
+    boxes = [(subject(a.text), c.box) for a, _ in answers if a.status.name == "FOUND" for c in a.candidates]
     if goal is None:
         goal = next((stand.T_map_base for _, stand in answers if stand is not None), None)
     patrol = [(float(x), float(y)) for x, y in floor.walked_xy]
