@@ -21,6 +21,8 @@ class GeometrySettings:
     """Hard cap on the number of Gaussians."""
     initial_share: Annotated[float, "0..1"] = 0.6
     """Share of the cap that initialisation may use; the rest is added where the error is highest."""
+    coarse_share: Annotated[float, "0..1"] = 0.3
+    """First part of the schedule, at half the resolution: its steps take a third of the time."""
     held_out_every: Annotated[int, ">= 0"] = 8
     """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
     sh_degree: Annotated[int, "0..3"] = 1

@@ -105,6 +105,7 @@ class _Stage:
         training, self.held_out = split_frames(len(frames), settings.held_out_every)
         chosen = [frames[i] for i in training]
         self._views = [make_view(frame, settings.depth_edge_px, device) for frame in chosen]
+        self._coarse = [view.halved() for view in self._views] if settings.coarse_share > 0 else self._views
         self._held_out_views = [make_view(frames[i], settings.depth_edge_px, device) for i in self.held_out]
         self._stop_if_cancelled()
         has_depth = any(view.depth is not None for view in self._views)
@@ -134,7 +135,7 @@ class _Stage:
             image = self._step(number, fraction)
             self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
-            self._report(fraction, image, self._views[number])
+            self._report(fraction, image, self._view(number, fraction))
 
     @torch.no_grad()
     def evaluate(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -151,7 +152,7 @@ class _Stage:
 
     def _step(self, number: int, fraction: float) -> Float[Tensor, "H W 3"]:
         """Take one step on one view; returns what was drawn."""
-        settings, view = self._settings, self._views[number]
+        settings, view = self._settings, self._view(number, fraction)
         gaussians = self.field.gaussians()
         drawn = view.draw(gaussians)
         image, truth = self._exposed(drawn.features[0], number), view.truth()
@@ -168,6 +169,10 @@ class _Stage:
         self.steps += 1
         self.skipped += not sound
         return image.detach()
+
+    def _view(self, number: int, fraction: float) -> View:
+        """Return a training view at the resolution of this part of the schedule."""
+        return (self._coarse if fraction < self._settings.coarse_share else self._views)[number]
 
     def _exposed(self, image: Float[Tensor, "H W 3"], number: int) -> Float[Tensor, "H W 3"]:
         return image if self.exposure is None else self.exposure.apply(image, number)

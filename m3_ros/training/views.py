@@ -38,6 +38,14 @@ class View:
         """Image height [px]."""
         return int(self.planes.shape[1])
 
+    def halved(self) -> "View":
+        """Return the same view at half the resolution; an odd last row or column is dropped."""
+        planes = torch.nn.functional.avg_pool2d(self.planes.float(), 2).round().to(torch.uint8)
+        depth = None if self.depth is None else self.depth[::2, ::2][: planes.shape[1], : planes.shape[2]].contiguous()
+        K = self.K.clone()
+        K[:, :2] /= 2
+        return View(planes, depth, self.viewmat, K)
+
     def truth(self) -> Float[Tensor, "H W 3"]:
         """Return the colours in [0, 1], as a view on planes."""
         return (self.planes.float() / 255).permute(1, 2, 0)
