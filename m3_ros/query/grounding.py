@@ -54,20 +54,24 @@ def propose(
 ) -> list[Proposal]:
     """Group the relevant Gaussians into objects, most evidence first.
 
-    Matter is counted in fine voxels, each with the relevancy of its most visible Gaussians, so that neither many
-    small Gaussians nor few large ones sway the result. Specks and things as wide as the building are left out.
+    What counts as relevant goes by the most relevant matter there is: whether that is enough for an answer is for the
+    calibration to say. Matter is counted in fine voxels, each with the relevancy of its most visible Gaussians, so
+    that neither many small Gaussians nor few large ones sway the result. Specks and things as wide as the building
+    are left out.
     """
     p = relevancy.probability
-    solid = memory.seen & (memory.gaussians.opacities >= settings.min_opacity) & (p >= settings.grow)
-    index = solid.nonzero()[:, 0].numpy()
-    if len(index) == 0:
+    solid = memory.seen & (memory.gaussians.opacities >= settings.min_opacity)
+    peak = _peak(p[solid], settings.min_voxels)
+    if peak < settings.least:
         return []
+    seed = min(settings.seed, settings.seed_share * peak)
+    index = (solid & (p >= min(settings.grow, settings.grow_share * peak))).nonzero()[:, 0].numpy()
     surface = _Surface.of(memory, relevancy, consistency, index, settings.fine_voxel_m)
     groups = connected(surface.points, settings.voxel_m)
     proposals = []
     for group in range(int(groups.max()) + 1):
         members = np.flatnonzero(groups == group)
-        if len(members) >= settings.min_voxels and surface.p[members].max() >= settings.seed:
+        if len(members) >= settings.min_voxels and surface.p[members].max() >= seed:
             proposal = _proposal(surface, members, len(memory.gaussians))
             if proposal.box.size.max() <= settings.max_extent_m:
                 proposals.append(proposal)
@@ -75,18 +79,21 @@ def propose(
     return proposals[: settings.max_candidates]
 
 
+def _peak(p: Float[Tensor, " m"], rank: int) -> float:
+    """Return the relevancy of the most relevant matter; single Gaussians do not make it."""
+    return float(p.topk(min(len(p), 5 * rank)).values[-1]) if len(p) else 0.0
+
+
 def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[NDArray[np.int64], " n"]:
     """Number the groups of points that chains of touching voxels (26 neighbours) join."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    cells, inverse = np.unique(np.floor(points / voxel_m).astype(np.int64), axis=0, return_inverse=True)
-    cells -= cells.min(axis=0) - 1
-    size = cells.max(axis=0) + 2
-    keys = np.ravel_multi_index(tuple(cells.T), tuple(size))
+    keys, inverse, size = _voxels(points, voxel_m)
+    cells = np.stack(np.unravel_index(keys, size), axis=1)
     rows, columns = [], []
     for offset in np.ndindex(3, 3, 3):
-        neighbour = np.ravel_multi_index(tuple((cells + np.array(offset) - 1).T), tuple(size))
+        neighbour = np.ravel_multi_index(tuple((cells + np.array(offset) - 1).T), size)
         place = np.searchsorted(keys, neighbour).clip(max=len(keys) - 1)
         hit = keys[place] == neighbour
         rows.append(np.flatnonzero(hit))
@@ -94,7 +101,18 @@ def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[
     row, column = np.concatenate(rows), np.concatenate(columns)
     graph = coo_matrix((np.ones(len(row), bool), (row, column)), shape=(len(keys), len(keys)))
     _, label = connected_components(graph, directed=False)
-    return np.asarray(label[inverse.reshape(-1)], np.int64)
+    return np.asarray(label[inverse], np.int64)
+
+
+def _voxels(
+    points: Float[NDArray[np.float64], "n 3"], voxel_m: float
+) -> tuple[Int[NDArray[np.int64], " v"], Int[NDArray[np.int64], " n"], tuple[int, int, int]]:
+    """Return the sorted keys of the occupied voxels, the voxel of each point, and the shape of the grid around them."""
+    cells = np.floor(points / voxel_m).astype(np.int64)
+    cells -= cells.min(axis=0) - 1
+    x, y, z = (cells.max(axis=0) + 2).tolist()
+    keys, inverse = np.unique(np.ravel_multi_index(tuple(cells.T), (x, y, z)), return_inverse=True)
+    return keys, inverse.reshape(-1), (x, y, z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +138,7 @@ class _Surface:
     ) -> "_Surface":
         means = memory.gaussians.means.numpy()[index].astype(np.float64)
         weight = (memory.gaussians.opacities * memory.visibility).numpy()[index].astype(np.float64)
-        _, voxel = np.unique(np.floor(means / voxel_m).astype(np.int64), axis=0, return_inverse=True)
-        voxel = voxel.reshape(-1)
+        _, voxel, _ = _voxels(means, voxel_m)
         count = int(voxel.max()) + 1
         total = np.asarray(np.bincount(voxel, weight, count), np.float64)
 

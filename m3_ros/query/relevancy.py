@@ -15,36 +15,48 @@ class Relevancy:
     """How each Gaussian fits the words."""
 
     probability: Float[Tensor, " N"]
-    """Share of the query in the softmax against its negatives, in [0, 1]; 0 where nothing was seen."""
+    """Share of the query in the softmax against everything else, in [0, 1]; 0 where nothing was seen."""
     cosine: Float[Tensor, " N"]
     """Cosine to the query; 0 where nothing was seen."""
 
 
 def relevancy(
-    query_scores: Float[Tensor, " N"],
-    negative_scores: Float[Tensor, "N T"],
-    seen: Bool[Tensor, " N"],
-    settings: RelevancySettings,
+    scores: Float[Tensor, "N T"], same: Bool[Tensor, " T"], seen: Bool[Tensor, " N"], settings: RelevancySettings
 ) -> Relevancy:
-    """Weigh the query's cosines against those of all negatives: softmax([c_q, c_1, ..., c_T] / temperature)_q.
+    """Weigh the query's cosine against those of all else: exp(c_q / tau) / (exp(c_q / tau) + sum_else exp(c / tau)).
 
-    Without negatives there is nothing to weigh against: the cosine itself, between 0 and 1, stands in.
+    c_q is the best cosine among the query and the phrases that mean the same.
+    With nothing to weigh against, the cosine itself, between 0 and 1, stands in.
+
+    Args:
+        scores: cosines of each Gaussian to the query (column 0) and to every phrase that it is weighed with.
+        same: which columns mean the same as the query; the first does.
+        seen: Gaussians that remember anything.
+        settings: the temperature.
     """
-    if negative_scores.shape[1] == 0:
-        probability = query_scores.clamp(0, 1)
+    if bool(same.all()):
+        probability = scores[:, 0].clamp(0, 1)
     else:
-        scores = torch.cat([query_scores[:, None], negative_scores], dim=1) / settings.temperature
-        probability = torch.softmax(scores, dim=1)[:, 0]
-    return Relevancy(probability * seen, query_scores * seen)
+        logits = scores / settings.temperature
+        probability = torch.sigmoid(logits[:, same].amax(dim=1) - logits[:, ~same].logsumexp(dim=1))
+    return Relevancy(probability * seen, scores[:, 0] * seen)
 
 
-def negatives_of(
-    query: Float[Tensor, " D"],
-    background: Float[Tensor, "T D"],
-    phrases: Sequence[str],
-    text: str,
-    settings: RelevancySettings,
+def same_meaning(
+    query: Float[Tensor, " D"], phrases: Float[Tensor, "T D"], settings: RelevancySettings
 ) -> Bool[Tensor, " T"]:
-    """Tell which background phrases are really something else than the query: neither its words nor its meaning."""
-    other_words = torch.tensor([phrase.lower() != text.lower() for phrase in phrases], dtype=torch.bool)
-    return (background @ query < settings.same_cosine) & other_words
+    """Tell which phrases mean the same as the query.
+
+    A query that is one of the phrases means just that one: "armchair" is not "chair". Any other query means what is
+    near to it, so that a synonym or "the red chair" is not weighed against "chair".
+    """
+    cosine = phrases @ query
+    if bool((cosine >= settings.identical_cosine).any()):
+        return cosine >= settings.identical_cosine
+    return cosine >= settings.same_cosine
+
+
+def without(same: Bool[Tensor, " T"], phrases: Sequence[str], negatives: Sequence[str]) -> Bool[Tensor, " T"]:
+    """Take phrases that the user said it is not out of those that mean the same."""
+    unwanted = {negative.strip().lower() for negative in negatives}
+    return same & torch.tensor([phrase.lower() not in unwanted for phrase in phrases], dtype=torch.bool)

@@ -17,7 +17,7 @@ from m3_ros.query.calibration import probability
 from m3_ros.query.evidence_views import ViewIndex
 from m3_ros.query.grounding import Proposal, propose
 from m3_ros.query.phrase import subject
-from m3_ros.query.relevancy import Relevancy, negatives_of, relevancy
+from m3_ros.query.relevancy import Relevancy, relevancy, same_meaning, without
 from m3_ros.query.settings import QuerySettings
 
 
@@ -84,12 +84,13 @@ class Finder:
         """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
         with torch.inference_mode():
             words = unit(self.encoder.encode_text([phrase, *negatives]))
-            other = negatives_of(
-                words[0], self._background, self.encoder.background_phrases, phrase, self.settings.relevancy
-            )
+            same = same_meaning(words[0], self._background, self.settings.relevancy)
+            same = without(same, self.encoder.background_phrases, negatives)
             scores = self._entry.text_scores(words)
-            against = torch.cat([self._background_scores[:, other], scores[:, 1:]], dim=1)
-            return relevancy(scores[:, 0], against, self.memory.seen, self.settings.relevancy)
+            columns = torch.cat([scores[:, :1], self._background_scores, scores[:, 1:]], dim=1)
+            positive = torch.cat([torch.tensor([True]), same, torch.zeros(len(negatives), dtype=torch.bool)])
+            denied = (scores[:, 1:] >= scores[:, :1]).any(dim=1)  # more like what the user said it is not
+            return relevancy(columns, positive, self.memory.seen & ~denied, self.settings.relevancy)
 
     def proposals(self, phrase: str, negatives: Sequence[str] = ()) -> list[Proposal]:
         """Return every object that the phrase may mean, with its evidence: what a calibration is fitted on."""

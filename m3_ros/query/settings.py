@@ -10,8 +10,10 @@ class RelevancySettings:
 
     temperature: Annotated[float, "0..1"] = 0.07
     """Temperature of the softmax over the query and its negatives [cosine]."""
-    same_cosine: Annotated[float, "0..1"] = 0.75
-    """A background phrase whose text is closer to the query than this is no negative of it [cosine]."""
+    same_cosine: Annotated[float, "0..1"] = 0.7
+    """Background phrases whose text is this close to the query mean the same [cosine]."""
+    identical_cosine: Annotated[float, "0..1"] = 0.97
+    """A background phrase whose text is this close is the query itself, and then no other means the same [cosine]."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,15 @@ class GroundingSettings:
     """How relevant Gaussians become objects."""
 
     grow: Annotated[float, "0..1"] = 0.3
-    """Gaussians below this relevancy belong to no object."""
+    """Matter at least this relevant can be part of an object."""
     seed: Annotated[float, "0..1"] = 0.5
     """An object needs matter at least this relevant."""
+    grow_share: Annotated[float, "0..1"] = 0.5
+    """Where nothing is very relevant, this share of the most relevant matter is enough instead of `grow`."""
+    seed_share: Annotated[float, "0..1"] = 0.8
+    """Where nothing is very relevant, this share of the most relevant matter is enough instead of `seed`."""
+    least: Annotated[float, "0..1"] = 0.02
+    """Below this nothing is relevant at all."""
     voxel_m: Annotated[float, "0.01..1"] = 0.1
     """Matter in touching voxels of this size is one object [m]."""
     min_opacity: Annotated[float, "0..1"] = 0.1
@@ -38,20 +46,18 @@ class GroundingSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Probability = sigmoid(bias + sum of weight x feature); the constants were fitted on simulated rooms."""
+    """Probability = sigmoid(bias + sum of weight x feature), fitted on simulated rooms that no encoder was trained on.
 
-    bias: float = -6.0
+    The best tenth's relevancy, the cosine and the agreement between the views were tried beside these two features and
+    did not tell right from wrong any better. The bias leans towards "not found": a wrong answer is the worse mistake.
+    """
+
+    bias: float = -0.5
     """Log-odds where every feature is zero."""
-    relevancy: float = 6.0
-    """Weight of the mean relevancy."""
-    peak: float = 3.0
-    """Weight of the relevancy of the object's best tenth."""
-    cosine: float = 3.0
-    """Weight of the best tenth's cosine to the words."""
+    relevancy: float = 1.0
+    """Weight of the log-odds of the mean relevancy."""
     log_area: float = 0.3
     """Weight of the natural logarithm of the surface [dm^2], between 0 and 4."""
-    consistency: float = 1.0
-    """Weight of the agreement between the views."""
 
 
 @dataclass(frozen=True)
