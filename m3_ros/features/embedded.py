@@ -68,6 +68,11 @@ class EmbeddedEncoder:
         """Words for anything, and for the surfaces of a room."""
         return self.card.background_phrases
 
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Kinds of things that it was shown."""
+        return self.card.kinds
+
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image of any size and aspect ratio to unit vectors, one for about every 8 pixels at 320x240.
 

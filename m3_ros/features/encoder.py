@@ -70,6 +70,11 @@ class Encoder(Protocol):
         """Phrases that a query is weighed against: what else a pixel may show. Empty where the model has no words."""
         ...
 
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Names of the things that the model was trained to tell apart; empty where its vocabulary is open."""
+        ...
+
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image of any size and aspect ratio."""
         ...

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from m3_ros.errors import QueryError
@@ -18,6 +18,7 @@ from m3_ros.query.evidence_views import ViewIndex
 from m3_ros.query.grounding import Proposal, propose
 from m3_ros.query.phrase import subject
 from m3_ros.query.relevancy import Relevancy, relevancy, same_meaning, without
+from m3_ros.query.rivals import rival_factor
 from m3_ros.query.settings import QuerySettings
 
 
@@ -73,7 +74,7 @@ class Finder:
         threshold = self.settings.min_probability if min_probability is None else min_probability
         if int(self.memory.seen.sum()) < self.settings.min_seen:
             return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
-        ranked = self._ranked(self.relevancy(phrase, negatives))
+        ranked = self._ranked(phrase, self.relevancy(phrase, negatives))
         found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
         listed = found or ranked[:1]
         candidates = tuple(self._candidate(i, chance, proposal) for i, (chance, proposal) in enumerate(listed))
@@ -99,7 +100,7 @@ class Finder:
 
     def warm_up(self) -> None:
         """Do now what the first question would have to wait for."""
-        _ = self._background_scores, self._views
+        _ = self._background_scores, self._name_scores, self._views
 
     @cached_property
     def _background(self) -> Float[Tensor, "T D"]:
@@ -112,13 +113,30 @@ class Finder:
             return self._entry.text_scores(self._background)
 
     @cached_property
+    def _names(self) -> Float[Tensor, "K D"]:
+        names = list(self.encoder.known_names)
+        return unit(self.encoder.encode_text(names)) if names else torch.zeros(0, self.encoder.dim)
+
+    @cached_property
+    def _name_scores(self) -> Float[Tensor, "N K"]:
+        with torch.inference_mode():
+            return self._entry.text_scores(self._names)
+
+    @cached_property
     def _views(self) -> ViewIndex:
         return ViewIndex(self.memory)
 
-    def _ranked(self, found: Relevancy) -> list[tuple[float, Proposal]]:
+    def _ranked(self, phrase: str, found: Relevancy) -> list[tuple[float, Proposal]]:
         proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
-        pairs = [(probability(p.evidence, self.settings.calibration), p) for p in proposals]
+        same = same_meaning(unit(self.encoder.encode_text([phrase]))[0], self._names, self.settings.relevancy)
+        pairs = [(self._chance(p, same), p) for p in proposals]
         return sorted(pairs, key=lambda pair: pair[0], reverse=True)
+
+    def _chance(self, proposal: Proposal, same: Bool[Tensor, " K"]) -> float:
+        """Return the calibrated probability, less where another known name fits the same matter better."""
+        tau = self.settings.relevancy.temperature
+        factor = rival_factor(self._name_scores, same, proposal.gaussians, tau)
+        return factor * probability(proposal.evidence, self.settings.calibration)
 
     def _candidate(self, number: int, chance: float, proposal: Proposal) -> Candidate:
         return Candidate(

@@ -52,7 +52,7 @@ class CalibrationSettings:
     did not tell right from wrong any better. The bias leans towards "not found": a wrong answer is the worse mistake.
     """
 
-    bias: float = -0.5
+    bias: float = -0.3
     """Log-odds where every feature is zero."""
     relevancy: float = 1.0
     """Weight of the log-odds of the mean relevancy."""

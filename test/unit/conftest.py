@@ -33,6 +33,7 @@ class ColourEncoder:
     version: str = "1"
     dim: int = 48
     background_phrases: tuple[str, ...] = (*COLOURS, "sofa", "lamp")
+    known_names: tuple[str, ...] = ()
 
     def encode_text(self, texts):
         rows = []

@@ -13,7 +13,7 @@ from m3_ros.recording.frame import Frame
 class CountingEncoder:
     """Gives each 8x8 cell its mean colour and counts how often it was asked."""
 
-    name, dim, background_phrases = "counting", 3, ()
+    name, dim, background_phrases, known_names = "counting", 3, (), ()
 
     def __init__(self, version="1", regions=False):
         self.version, self.regions, self.calls = version, regions, 0

@@ -208,7 +208,7 @@ def test_the_same_seed_gives_the_same_crops(folder, settings):
 class PaletteEncoder:
     """Sees the fake rooms perfectly, or (blind) not at all."""
 
-    name, version, dim, background_phrases = "palette", "1", 4, ()
+    name, version, dim, background_phrases, known_names = "palette", "1", 4, (), ()
 
     def __init__(self, blind=False):
         self.blind = blind
