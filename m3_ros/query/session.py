@@ -136,7 +136,8 @@ class Finder:
         """Return the calibrated probability, less where another known name fits the same matter better."""
         tau = self.settings.relevancy.temperature
         factor = rival_factor(self._name_scores, same, proposal.gaussians, tau)
-        return factor * probability(proposal.evidence, self.settings.calibration)
+        weight = self.settings.relevancy.rival_weight
+        return float(factor**weight) * probability(proposal.evidence, self.settings.calibration)
 
     def _candidate(self, number: int, chance: float, proposal: Proposal) -> Candidate:
         return Candidate(

@@ -14,6 +14,8 @@ class RelevancySettings:
     """Background phrases whose text is this close to the query mean the same [cosine]."""
     identical_cosine: Annotated[float, "0..1"] = 0.97
     """A background phrase whose text is this close is the query itself, and then no other means the same [cosine]."""
+    rival_weight: Annotated[float, "0..1"] = 1.0
+    """How much another known name that fits the same matter better takes from the probability; 0: nothing."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class GroundingSettings:
     """Matter at least this relevant can be part of an object."""
     seed: Annotated[float, "0..1"] = 0.5
     """An object needs matter at least this relevant."""
-    grow_share: Annotated[float, "0..1"] = 0.5
+    grow_share: Annotated[float, "0..1"] = 0.35
     """Where nothing is very relevant, this share of the most relevant matter is enough instead of `grow`."""
     seed_share: Annotated[float, "0..1"] = 0.8
     """Where nothing is very relevant, this share of the most relevant matter is enough instead of `seed`."""
@@ -52,11 +54,11 @@ class CalibrationSettings:
     did not tell right from wrong any better. The bias leans towards "not found": a wrong answer is the worse mistake.
     """
 
-    bias: float = -0.3
+    bias: float = -0.48
     """Log-odds where every feature is zero."""
-    relevancy: float = 1.0
+    relevancy: float = 1.37
     """Weight of the log-odds of the mean relevancy."""
-    log_area: float = 0.3
+    log_area: float = 0.42
     """Weight of the natural logarithm of the surface [dm^2], between 0 and 4."""
 
 
