@@ -4,7 +4,9 @@ import argparse
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,8 +17,8 @@ from m3_ros.nodes.runtime import local_environment, share_file
 
 NODES = ("recorder", "trainer", "memory", "navigator")
 """What `m3 up` starts."""
-STOP_S = 15.0
-"""A node that has not ended so long after SIGTERM is killed [s]."""
+STOP_S = 10.0
+"""A node that has not ended so long after SIGTERM is killed [s]; less than `m3 demo` grants the whole graph."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,28 @@ def _exit(code: int) -> str:
 def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> list[str]:
     """End all nodes; returns those that had to be killed or failed on the way out."""
     running = {node: process for node, process in processes.items() if process.poll() is None}
-    for process in running.values():
-        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    _ask_to_end(running, deadline - STOP_S / 2)
+    _ask_to_end(running, deadline)  # rclpy now and then sleeps through the first signal
     failed = []
     for node, process in running.items():
-        try:
-            code = process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
-            code = process.wait()
+        code = process.wait()
         if code not in (0, -signal.SIGTERM):  # the second: it was still starting
             sys.stderr.write(f"m3 up: the {node} ended with {_exit(code)}\n")
             failed.append(node)
     return failed
+
+
+def _ask_to_end(processes: dict[str, subprocess.Popen[bytes]], deadline: float) -> None:
+    """Send SIGTERM to all that still run and wait for them until the deadline (monotonic clock) [s]."""
+    alive = [process for process in processes.values() if process.poll() is None]
+    for process in alive:
+        process.send_signal(signal.SIGTERM)
+    for process in alive:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def main(args: Sequence[str] | None = None) -> int:
