@@ -11,8 +11,7 @@ import numpy as np
 from m3_ros.cli.demo import DemoPaths, main_versions
 from m3_ros.cli.memory_pictures import draw_map, relevancy_view, renders_beside_truth
 from m3_ros.cli.pictures import contact_sheet, save_png
-from m3_ros.evaluation import Judgement, Truth
-from m3_ros.evaluation.localisation import judge_position
+from m3_ros.evaluation import Judgement, Truth, judge_position
 from m3_ros.planner import NavigationMap
 from m3_ros.query import Finder, Status
 from m3_ros.query.phrase import subject

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from m3_ros.query import Answer, Status
+from m3_ros.query import Status
 
 TOLERANCE_M = 0.5
 """An answer is right when its centre lies this close to the centre of a true instance [m]."""
@@ -34,12 +34,6 @@ class Judgement:
     """Present: FOUND within the tolerance of a true instance. Absent: NOT_FOUND."""
     error_m: float
     """Distance of the best candidate to the nearest true instance [m]; nan when absent or not found."""
-
-
-def judge(answer: Answer, kind: str, truths: Sequence[Truth], tolerance_m: float = TOLERANCE_M) -> Judgement:
-    """Judge the best candidate of an answer against the instances of the kind that was asked for."""
-    centre = answer.candidates[0].centre if answer.candidates else None
-    return judge_position(answer.status, centre, kind, truths, tolerance_m)
 
 
 def judge_position(
