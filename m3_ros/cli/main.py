@@ -18,32 +18,41 @@ COMMANDS = {
     "info": "say what a recording or a memory holds",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
     "train-encoder": "train the embedded encoder on generated rooms",
+    "bench raster": "measure the rendering kernel against the processor's own limit",
+    "bench train": "measure the geometry stage: quality against time",
 }
-"""Names and one-line help; the code of `some-name` is m3_ros/cli/some_name.py, function `run`."""
+"""Names and one-line help; the code of `some name` is m3_ros/cli/some_name.py, function `run`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake ends in one line on stderr and exit code 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] not in COMMANDS:
+    name, rest = _split(arguments)
+    if name not in COMMANDS:
         return _usage(arguments)
     # OpenMP threads that spin while another process computes cost up to 10x; must be set before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
     try:
-        return _command(arguments[0])(arguments[1:])
+        return _command(name)(rest)
     except M3Error as error:
-        sys.stderr.write(f"m3 {arguments[0]}: {error}\n")
+        sys.stderr.write(f"m3 {name}: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"m3 {arguments[0]}: stopped\n")
+        sys.stderr.write(f"m3 {name}: stopped\n")
         return 130
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the command, of one word or two, and what follows it."""
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    return " ".join(arguments[:words]), arguments[words:]
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
     import tyro
 
-    run = import_module(f"m3_ros.cli.{name.replace('-', '_')}").run
+    run = import_module(f"m3_ros.cli.{name.replace('-', '_').replace(' ', '_')}").run
 
     def call(arguments: list[str]) -> int:
         code = tyro.cli(run, args=arguments, prog=f"m3 {name}", description=run.__doc__.partition("\n")[0])

@@ -16,7 +16,7 @@ from m3_ros.geometry.pose import from_yaw
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert end.value.code == 0
     assert f"m3 {command}" in capsys.readouterr().out
 
