@@ -15,6 +15,12 @@ from m3_ros.training.initialisation import Seeds, axis_scales, quats_from_normal
 Rows = tuple[Tensor, ...]
 """One tensor of new rows for each parameter, in the order of Field.NAMES."""
 
+State = dict[str, Tensor]
+"""Named tensors of a checkpoint."""
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam remembers of a parameter."""
+
 
 class Field:
     """The parameters of N Gaussians, not activated, with one Adam group each. Changes in place."""
@@ -69,6 +75,25 @@ class Field:
             self._adam.step()
         self._adam.zero_grad(set_to_none=True)
         return sound
+
+    def state(self) -> State:
+        """Return the parameters and their Adam moments by name; they are not copied."""
+        state = {}
+        for name, parameter in zip(self.NAMES, self._parameters, strict=True):
+            state[name] = parameter.detach()
+            state |= {f"{name}.{key}": value for key, value in self._adam.state.get(parameter, {}).items()}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Go on from a state as `state` returned it."""
+        for i, (group, name) in enumerate(zip(self._adam.param_groups, self.NAMES, strict=True)):
+            self._adam.state.pop(self._parameters[i], None)
+            new = state[name].to(self._parameters[i]).clone().requires_grad_()
+            moments = {key: state[f"{name}.{key}"] for key in MOMENTS if f"{name}.{key}" in state}
+            if moments:
+                self._adam.state[new] = {key: value.to(new.device).clone() for key, value in moments.items()}
+            group["params"] = [new]
+            self._parameters[i] = new
 
     def replace_rows(self, kept: Int[Tensor, " K"], added: Rows) -> None:
         """Keep some Gaussians with their moments and append new ones with none."""
