@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,10 +16,12 @@ from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.densification import densify
 from m3_ros.training.exposure import Exposure, exposure_varies
 from m3_ros.training.field import Field
+from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedBy
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
 from m3_ros.training.losses import depth_loss, photometric_loss, psnr_db, regularisation
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
+from m3_ros.training.schedule import Clock, fraction_done
 from m3_ros.training.views import View, make_view, split_frames
 
 __all__ = ["GeometryResult", "GeometrySettings", "train_geometry"]
@@ -35,30 +36,6 @@ _ERROR_VIEWS = 10
 """Views that one densification looks at."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GeometryResult:
-    """What the geometry stage made."""
-
-    gaussians: Gaussians
-    """The field, activated, on the training device."""
-    psnr_db: float
-    """Mean PSNR over the held-out views [dB]; nan without any."""
-    held_out: tuple[int, ...]
-    """Indices of the frames that were kept from training."""
-    view_psnr_db: tuple[float, ...]
-    """PSNR of each held-out view [dB]."""
-    raw_psnr_db: float
-    """Mean PSNR without exposure compensation [dB]; equals psnr_db where it is off."""
-    compensated: bool
-    """Whether exposure was compensated."""
-    steps: int
-    """Optimiser steps taken."""
-    skipped_steps: int
-    """Steps left out because a gradient was not finite."""
-    seconds: float
-    """Time taken [s]."""
 
 
 def train_geometry(
@@ -79,17 +56,9 @@ def train_geometry(
     settings = settings or GeometrySettings()
     if not frames:
         raise TrainingError("the geometry stage needs at least one posed picture; got none: check the recording")
-    start = time.monotonic()
     stage = _Stage(frames, settings, progress, cancelled)
     stage.run()
-    raw, compensated = stage.evaluate()
-    gaussians = stage.field.finished()
-    if stage.skipped:
-        _log.warning("%d of %d steps were skipped: a gradient was not finite", stage.skipped, stage.steps)
-    return GeometryResult(
-        gaussians, _mean(compensated), tuple(stage.held_out), compensated, _mean(raw), stage.exposure is not None,
-        stage.steps, stage.skipped, time.monotonic() - start,
-    )  # fmt: skip
+    return stage.result()
 
 
 class _Stage:
@@ -100,6 +69,9 @@ class _Stage:
     ) -> None:
         self._settings, self._progress, self._cancelled = settings, progress, cancelled
         self._begin = self._reported = time.monotonic()
+        self._clock = Clock()
+        self._curve: list[CurvePoint] = []
+        self._T_map_camera = np.stack([frame.T_map_camera for frame in frames])
         self._rng = np.random.default_rng(settings.seed)
         device = _device(settings)
         training, self.held_out = split_frames(len(frames), settings.held_out_every)
@@ -136,9 +108,32 @@ class _Stage:
             self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
             self._report(fraction, image, self._view(number, fraction))
+            self._measure_when_due()
+
+    def result(self) -> GeometryResult:
+        """Measure the held-out views and put together what the stage made."""
+        raw, compensated = self._evaluate()
+        if self._settings.curve_every_s > 0:
+            self._curve.append(CurvePoint(self._clock.seconds, self.steps, _mean(compensated), len(self.field)))
+        if self.skipped:
+            _log.warning("%d of %d steps were skipped: a gradient was not finite", self.skipped, self.steps)
+        stopped_by: StoppedBy = "steps" if self.steps >= self._settings.steps else "seconds"
+        return GeometryResult(
+            self.field.finished(), _mean(compensated), tuple(self.held_out), compensated, _mean(raw),
+            self.exposure is not None, self.steps, self.skipped, time.monotonic() - self._begin,
+            tuple(self._curve), self._T_map_camera, None, math.nan, stopped_by, (),
+        )  # fmt: skip
+
+    def _measure_when_due(self) -> None:
+        """Add a point to the curve; the clock stands still meanwhile."""
+        every = self._settings.curve_every_s
+        if every > 0 and self._clock.seconds >= every * (len(self._curve) + 1):
+            with self._clock.paused():
+                psnr = _mean(self._evaluate()[1])
+            self._curve.append(CurvePoint(self._clock.seconds, self.steps, psnr, len(self.field)))
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _evaluate(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the PSNR of each held-out view without and with exposure compensation [dB]."""
         gaussians = self.field.detached()
         raw, compensated = [], []
@@ -204,17 +199,15 @@ class _Stage:
         return (image - view.truth()).abs().mean(-1)
 
     def _fraction(self) -> float:
-        """Return how far the schedule has come in [0, 1]: by steps or by seconds, whichever is further."""
-        seconds = time.monotonic() - self._begin
-        return min(1.0, max(self.steps / self._settings.steps, seconds / self._settings.max_seconds))
+        return fraction_done(self._settings, self.steps, self._clock.seconds)
 
     def _report(self, fraction: float, image: Float[Tensor, "H W 3"], view: View) -> None:
         now = time.monotonic()
         if now - self._reported < _REPORT_EVERY_S:
             return
         self._reported = now
-        eta = (now - self._begin) * (1 - fraction) / max(fraction, 1e-6)
-        self._progress(Progress("geometry", fraction, eta, psnr_db(image, view.truth()), len(self.field)))
+        eta = self._clock.seconds * (1 - fraction) / max(fraction, 1e-6)
+        self._progress(Progress("geometry", fraction, eta, psnr_db(image, view.truth()), len(self.field), self.steps))
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
