@@ -1,5 +1,6 @@
 """The contract of every foundation model: pixels, and where it has words words, into vectors of one space."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +16,8 @@ class FeatureMap:
     """What an encoder saw in one image.
 
     Grid encoders give `features` [h, w, D]: cell (i, j) covers the pixels
-    [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the image given, whatever its aspect ratio.
+    [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the image given, whatever its aspect ratio. A model
+    that pads its input crops the padding's cells away; none crops the image.
     Region encoders give `features` [R, D] and `index` [h, w] with the region of each cell, -1 for none.
     """
 
@@ -52,7 +54,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name in the registry."""
+        """What `load_encoder` loads it by: its name in the registry and, where that holds many models, its source."""
         ...
 
     @property
@@ -85,6 +87,20 @@ class Encoder(Protocol):
         Raises:
             EncoderError: the model has no words.
         """
+        ...
+
+
+@runtime_checkable
+class BatchEncoder(Encoder, Protocol):
+    """An encoder that may gain from several images at once. A batch changes a feature by rounding at most."""
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images worth encoding at once on its device."""
+        ...
+
+    def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
+        """Encode images of any sizes, in order."""
         ...
 
 
