@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "build a memory from a recording",
     "ask": "find things in a memory",
     "info": "say what a recording or a memory holds",
+    "export": "write a memory's Gaussians as a file that other programs open",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
     "train-encoder": "train the embedded encoder on generated rooms",
     "bench raster": "measure the rendering kernel against the processor's own limit",
