@@ -29,6 +29,8 @@ class FeatureMap:
     """Width and height [px] of the encoded image."""
     index: Int[Tensor, "h w"] | None = None
     """Region of each cell (-1: none), or None for grid encoders."""
+    captions: tuple[str, ...] | None = None
+    """What each region shows, in words, from encoders that go through words; else None."""
 
     def at(self, u: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
         """Sample the nearest cell at pixels (u right, v down; centres at +0.5); returns vectors and validity."""
@@ -101,6 +103,25 @@ class BatchEncoder(Encoder, Protocol):
 
     def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
         """Encode images of any sizes, in order."""
+        ...
+
+
+@runtime_checkable
+class PromptEncoder(Encoder, Protocol):
+    """An encoder that can tell the thing meant by a box or a click from what is around it."""
+
+    def encode_prompt(
+        self,
+        rgb: UInt8[NDArray[np.uint8], "H W 3"],
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> Float[Tensor, " D"]:
+        """Turn a box (left, top, right, bottom) or a click (u, v) [px] into the unit vector of the thing meant.
+
+        Raises:
+            EncoderError: the prompt is not one box or one point in the image, or nothing was found there.
+        """
         ...
 
 
