@@ -25,6 +25,11 @@ class Compute:
             return self.device != "cpu" or prefers_bf16()
         return self.precision == "bfloat16"
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images worth encoding at once: a CPU is busy with one."""
+        return 1 if self.device == "cpu" else 8
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put a network on the device, ready to encode; the matrices are rounded once where it computes in bfloat16."""
         network = network.eval().requires_grad_(False).to(self.device)

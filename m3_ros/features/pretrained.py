@@ -22,6 +22,7 @@ def load_pretrained(kind: str, folder: Path, encoder: str, **options: object) ->
     ensure_torchvision()
     try:
         import transformers
+        from safetensors import SafetensorError
         from transformers.utils import logging as transformers_logging
     except ImportError as error:
         raise EncoderError(
@@ -30,7 +31,7 @@ def load_pretrained(kind: str, folder: Path, encoder: str, **options: object) ->
     transformers_logging.disable_progress_bar()
     try:
         return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise EncoderError(
             f"the encoder {encoder!r} cannot read {folder} as {kind} ({reason[:300]}): "
