@@ -41,6 +41,7 @@ ENCODERS: dict[str, Loader] = {
     "dinov2": _lazy("dino", "load_dinov2"),
     "dinov3": _lazy("dino", "load_dinov3"),
     "perception": _lazy("perception"),
+    "language": _lazy("language"),
     "multimodal": _lazy("multimodal"),
 }
 """Name -> how to load it; nothing heavy is imported before it is asked for."""
