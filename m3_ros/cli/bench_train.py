@@ -84,6 +84,7 @@ def as_table(measured: "TrainBenchmark") -> str:
             f"ended by {run_.stopped_by}; poses {100 * run_.pose_error_m:.2f} cm and "
             f"{math.degrees(run_.pose_error_rad):.2f} degrees from those given"
         )
+    lines += [f"warning: {text}" for text in dict.fromkeys(w for run_ in measured.runs for w in run_.warnings)]
     if not math.isnan(measured.won_back):
         lines.append(
             f"refinement wins back {measured.won_back:.0%} of the dB lost, "

@@ -61,6 +61,8 @@ class TrainRun:
     """Mean angle of the final poses to those given [rad]."""
     pose_refinement: PoseReport | None
     """What the geometry stage says of its refinement; None where it made none."""
+    warnings: tuple[str, ...]
+    """What the geometry stage found odd about the frames."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def _run(
     return TrainRun(
         poses, result.curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians), result.steps,
         result.skipped_steps, result.curve[-1].seconds, result.stopped_by, distance, angle, result.pose_refinement,
+        result.warnings,
     )  # fmt: skip
 
 
