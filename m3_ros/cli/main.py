@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "say what is wrong with a recording before time is spent on training",
     "train": "build a memory from a recording",
     "ask": "find things in a memory",
+    "describe": "say in words what a memory shows at a pose",
     "info": "say what a recording or a memory holds",
     "export": "write a memory's Gaussians as a file that other programs open",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",

@@ -68,6 +68,11 @@ class MultimodalEncoder:
         """Length of a token: the width of the language model."""
         return int(self._network.config.text_config.hidden_size)
 
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        """Return the rows and columns of tokens that a picture of this size is seen in."""
+        layout = self._layout(width, height)
+        return layout.height, layout.width
+
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image of any size and aspect ratio to a grid of tokens, the tiles joined.
 
@@ -76,10 +81,13 @@ class MultimodalEncoder:
         """
         check_picture(rgb)
         height, width = rgb.shape[:2]
-        vision, pictures = self._network.config.vision_config, self._processor.image_processor
-        layout = TileLayout.of(width, height, vision.image_size, vision.patch_size, pictures.max_image_tiles)
+        layout = self._layout(width, height)
         tokens = layout.stitch(self.tile_tokens(layout.canvas(rgb))).float().cpu()
         return FeatureMap(tokens.clone(), torch.ones(tokens.shape[:2], dtype=torch.bool), (width, height))
+
+    def _layout(self, width: int, height: int) -> TileLayout:
+        vision, pictures = self._network.config.vision_config, self._processor.image_processor
+        return TileLayout.of(width, height, vision.image_size, vision.patch_size, pictures.max_image_tiles)
 
     @torch.inference_mode()
     def tile_tokens(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> Float[Tensor, "tiles n D"]:
