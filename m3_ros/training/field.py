@@ -1,7 +1,5 @@
 """Gaussians as the optimiser sees them: raw parameters, their Adam, and growing and shrinking both together."""
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -116,7 +114,7 @@ def rows_from_seeds(seeds: Seeds, sh_degree: int) -> Rows:
         torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (seeds.points, quats_from_normals(seeds.normals))
     ]
     log_scales = torch.log(torch.from_numpy(axis_scales(seeds)).clamp(min=1e-5))
-    logits = torch.full((n,), math.log(seeds.opacity / (1 - seeds.opacity)))
+    logits = torch.logit(torch.from_numpy(seeds.opacities))
     sh0 = ((torch.from_numpy(np.ascontiguousarray(seeds.colours, np.float32)) - 0.5) / C0)[:, None]
     return (*tensors, log_scales, logits, sh0, torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3))
 
