@@ -24,7 +24,7 @@ PROMPT = "Name the main object in this picture with its colour and material, in 
 KEY_VARIABLE = "M3_CAPTION_KEY"
 """Environment variable with the key that a caption server asks for, if it asks for one."""
 
-_MAX_TOKENS = 32
+_MAX_TOKENS = 20
 _TIMEOUT_S = 120.0
 _TASK_TOKENS = {"florence2": "<CAPTION>"}
 """What models without a chat are asked with, by model type; others are shown the picture and nothing else."""

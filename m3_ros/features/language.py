@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m3_ros.errors import EncoderError
 from m3_ros.features.captions import Captioner, load_captioner
 from m3_ros.features.compute import Compute
 from m3_ros.features.encoder import FeatureMap
@@ -108,19 +109,39 @@ class LanguageEncoder:
         return FeatureMap(seen.features, seen.valid, seen.image_size, seen.index, captions or ("",))
 
     def encode_text(self, texts: list[str]) -> Float[Tensor, "n D"]:
-        """Encode phrases to unit vectors; "find the chair" means the same as "chair".
+        """Encode phrases to unit vectors; "find the chair" and the caption "a chair" mean the same as "chair".
 
         Raises:
             EncoderError: a text is empty.
         """
         return self._vectors.embed([strip_lead_in(text) for text in texts])
 
+    def encode_prompt(
+        self,
+        rgb: UInt8[NDArray[np.uint8], "H W 3"],
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> Float[Tensor, " D"]:
+        """Put what a box (left, top, right, bottom) or a click (u, v) [px] means into words; return their unit vector.
+
+        Raises:
+            EncoderError: the prompt is not one box or one point in the image, or nothing was found or said there.
+        """
+        mask = self._segmenter.at(rgb, box, point)
+        caption = self._captioner.caption(crop(rgb, mask, self._settings)) if bool(mask.any()) else ""
+        if not caption:
+            raise EncoderError(
+                f"there is nothing to say about {box or point}: click on a thing, or draw a box around it"
+            )
+        return self.encode_text([caption])[0]
+
     def _embedded(self, captions: tuple[str, ...]) -> Float[Tensor, "R D"]:
         """Embed captions; a region about which nothing was said has no vector."""
         features = torch.zeros(len(captions), self.dim)
         said = [i for i, caption in enumerate(captions) if caption]
         if said:
-            features[said] = self._vectors.embed([captions[i] for i in said])
+            features[said] = self.encode_text([captions[i] for i in said])
         return features
 
 

@@ -15,6 +15,7 @@ from m3_ros.errors import EncoderError
 from m3_ros.features import Encoder, load_encoder
 from m3_ros.features.captions import KEY_VARIABLE, EndpointCaptioner, load_captioner
 from m3_ros.features.compute import Compute
+from m3_ros.features.encoder import PromptEncoder
 from m3_ros.features.language import LanguageEncoder, LanguageSettings, crop
 from m3_ros.features.phrase_vectors import SentenceVectors, load_phrase_vectors
 from m3_ros.features.segmentation import SegmentationSettings, Segmenter
@@ -54,6 +55,18 @@ def test_each_region_has_its_caption_and_is_found_by_its_words(width, height):
     chair, lamp = encoder.encode_text(["find the yellow chair", "lamp"])
     assert vectors[0] @ chair > 0.9
     assert vectors[0] @ lamp < 0.6
+
+
+def test_a_visual_prompt_becomes_the_words_for_what_it_means():
+    encoder = known_encoder()
+    image = square_image(320, 240, 30, 60, 80)
+    assert isinstance(encoder, PromptEncoder)
+    query = encoder.encode_prompt(image, point=(70.0, 100.0))
+    assert len(encoder._captioner.shown) == 1
+    assert torch.allclose(query, encoder.encode_text(["a yellow chair"])[0], atol=1e-5)
+    encoder._captioner.caption = lambda rgb: ""
+    with pytest.raises(EncoderError, match="nothing to say"):
+        encoder.encode_prompt(image, point=(70.0, 100.0))
 
 
 def test_only_the_largest_regions_are_put_into_words():
@@ -114,7 +127,7 @@ def test_captions_are_what_the_library_itself_says(tmp_path):
     folder = save_blip(tmp_path)
     model, processor = (kind.from_pretrained(folder) for kind in (BlipForConditionalGeneration, BlipProcessor))
     inputs = processor(images=Image.fromarray(noise()), return_tensors="pt")
-    said = model.eval().generate(**inputs, max_new_tokens=32, do_sample=False)[0]
+    said = model.eval().generate(**inputs, max_new_tokens=20, do_sample=False)[0]
     wanted = " ".join(processor.decode(said, skip_special_tokens=True).split())
     assert load_captioner(str(folder), "language", FLOAT).caption(noise()) == wanted
 
