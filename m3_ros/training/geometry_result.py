@@ -79,5 +79,7 @@ class GeometryResult:
     """
     stopped_by: StoppedBy
     """What ended the training."""
+    initialisation: str
+    """Where the first Gaussians came from, in words."""
     warnings: tuple[str, ...]
     """What was odd about the frames, in words."""

@@ -156,7 +156,7 @@ class _Stage:
         return GeometryResult(
             gaussians, quality.mean_db, trainee.split.held_out, quality.compensated, quality.mean_raw_db,
             trainee.exposure is not None, position.steps, position.skipped, time.monotonic() - self._begin,
-            curve, T_map_camera, report, alignment, stopped_by, self._warnings,
+            curve, T_map_camera, report, alignment, stopped_by, position.initialisation, self._warnings,
         )  # fmt: skip
 
     def _view(self, number: int, fraction: float) -> View:

@@ -50,6 +50,8 @@ class Position:
     """Time on the clock when this was saved [s]."""
     initial: int = 0
     """Gaussians at the start."""
+    initialisation: str = ""
+    """Where they came from, in words."""
     densified: int = 0
     """Densifications done."""
     exposure_decided: bool = False

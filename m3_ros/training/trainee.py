@@ -45,6 +45,7 @@ class Trainee:
         """Begin with new Gaussians."""
         self.field = Field(seeds, self._settings, self.device)
         self.position.initial = len(self.field)
+        self.position.initialisation = seeds.source
 
     def view(self, number: int, halved: bool = False) -> View:
         """Return a training view at its present pose."""
@@ -135,4 +136,4 @@ class Trainee:
 
 def _no_seeds() -> Seeds:
     nothing = np.zeros((0, 3), np.float32)
-    return Seeds(nothing, nothing, nothing, np.zeros(0, np.float32), 0.5)
+    return Seeds(nothing, nothing, nothing, np.zeros(0, np.float32), np.zeros(0, np.float32), "")
