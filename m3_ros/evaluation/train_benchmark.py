@@ -39,6 +39,8 @@ class TrainRun:
 
     poses: Poses
     """As given; disturbed; or disturbed and refined."""
+    initialisation: str
+    """Where the first Gaussians came from, in words."""
     curve: tuple[CurvePoint, ...]
     """Held-out PSNR over the time spent training, at the poses that the training had."""
     psnr_db: float
@@ -161,9 +163,9 @@ def _run(
     _log.info("%s poses: %.2f dB held out", poses, result.psnr_db)
     distance, angle = _pose_error(given, result)
     return TrainRun(
-        poses, result.curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians), result.steps,
-        result.skipped_steps, result.curve[-1].seconds, result.stopped_by, distance, angle, result.pose_refinement,
-        result.warnings,
+        poses, result.initialisation, result.curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians),
+        result.steps, result.skipped_steps, result.curve[-1].seconds, result.stopped_by, distance, angle,
+        result.pose_refinement, result.warnings,
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ def test_the_curve_covers_the_whole_budget(frames):
     (run,) = measured.runs
     assert (measured.keyframes, measured.held_out, measured.width, measured.depth) == (10, 2, 32, True)
     assert run.poses == "given"
+    assert "depth" in run.initialisation
     assert len(run.curve) >= 3
     assert [p.seconds for p in run.curve] == sorted(p.seconds for p in run.curve)
     assert run.seconds == run.curve[-1].seconds >= 1.0
@@ -72,7 +73,7 @@ def test_disturbance_is_as_large_as_it_says_and_different_for_each_keyframe(fram
 
 def test_share_won_back_is_that_of_the_decibels_lost():
     def run(poses, psnr_db, aligned_psnr_db):
-        return TrainRun(poses, (), psnr_db, aligned_psnr_db, 1, 1, 0, 1.0, "seconds", 0.0, 0.0, None, ())
+        return TrainRun(poses, "depth", (), psnr_db, aligned_psnr_db, 1, 1, 0, 1.0, "seconds", 0.0, 0.0, None, ())
 
     runs = (run("given", 30.0, 30.0), run("disturbed", 20.0, 26.0), run("refined", 29.0, 29.0))
     measured = TrainBenchmark(9, 2, 32, 24, True, runs)
