@@ -82,7 +82,7 @@ def as_table(measured: "TrainBenchmark") -> str:
         lines.append(
             f"{run_.poses}: {run_.psnr_db:.2f} dB{aligned} with {run_.gaussians} Gaussians after {run_.seconds:.0f} s, "
             f"started from {run_.initialisation}, ended by {run_.stopped_by}; "
-            f"poses {100 * run_.pose_error_m:.2f} cm and {math.degrees(run_.pose_error_rad):.2f} degrees from those given"
+            f"poses {100 * run_.pose_error_m:.2f} cm, {math.degrees(run_.pose_error_rad):.2f} degrees from those given"
         )
     lines += [f"warning: {text}" for text in dict.fromkeys(w for run_ in measured.runs for w in run_.warnings)]
     if not math.isnan(measured.won_back):
