@@ -172,6 +172,17 @@ def test_missing_weights_name_the_download_and_the_way_without():
         load("", FLOAT)
 
 
+@pytest.mark.parametrize("damage", ["cut short", "gone"])
+def test_broken_weights_are_refused(tmp_path, damage):
+    weights = save_mllama(tmp_path) / "model.safetensors"
+    data = weights.read_bytes()
+    weights.unlink()
+    if damage == "cut short":
+        weights.write_bytes(data[: len(data) // 2])
+    with pytest.raises(EncoderError, match=r"cannot read.*download it again"):
+        load(str(tmp_path), FLOAT)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(EncoderError, match="cannot read"):
