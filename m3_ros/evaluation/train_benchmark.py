@@ -162,9 +162,10 @@ def _run(
     result = train_geometry(frames, settings, report)
     _log.info("%s poses: %.2f dB held out", poses, result.psnr_db)
     distance, angle = _pose_error(given, result)
+    curve = tuple({point.step: point for point in result.curve}.values())  # the end may be measured twice
     return TrainRun(
-        poses, result.initialisation, result.curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians),
-        result.steps, result.skipped_steps, result.curve[-1].seconds, result.stopped_by, distance, angle,
+        poses, result.initialisation, curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians),
+        result.steps, result.skipped_steps, curve[-1].seconds, result.stopped_by, distance, angle,
         result.pose_refinement, result.warnings,
     )  # fmt: skip
 
