@@ -16,6 +16,7 @@ from m3_ros.query.answer import Answer, Candidate, Status
 from m3_ros.query.calibration import probability
 from m3_ros.query.evidence_views import ViewIndex
 from m3_ros.query.grounding import Proposal, propose
+from m3_ros.query.likeness import likeness
 from m3_ros.query.phrase import subject
 from m3_ros.query.relevancy import Relevancy, relevancy, same_meaning, without
 from m3_ros.query.rivals import rival_factor
@@ -69,17 +70,37 @@ class Finder:
         """
         start = time.monotonic()
         phrase = subject(text)
-        if top_k < 1:
-            raise QueryError(f"top_k is the most candidates wanted, at least 1; got {top_k}")
-        threshold = self.settings.min_probability if min_probability is None else min_probability
-        if int(self.memory.seen.sum()) < self.settings.min_seen:
-            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+        self._check(top_k)
+        if self._blind:
+            return self._answer(text, phrase, (), top_k, min_probability, start)
         ranked = self._ranked(phrase, self.relevancy(phrase, negatives))
-        found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
-        listed = found or ranked[:1]
-        candidates = tuple(self._candidate(i, chance, proposal) for i, (chance, proposal) in enumerate(listed))
-        status = Status.FOUND if found else Status.NOT_FOUND
-        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
+        return self._answer(text, phrase, ranked, top_k, min_probability, start)
+
+    def find_like(
+        self, vector: Float[Tensor, " D"], what: str = "this", top_k: int = 1, min_probability: float | None = None
+    ) -> Answer:
+        """Say where what a vector stands for is: that of a visual prompt, of words, or of a thing seen before.
+
+        The probability was fitted on questions in words and is a guide only.
+
+        Args:
+            vector: in the space of the encoder, such as `m3_ros.features.visual_prompt.encode_prompt` gives.
+            what: what to call it in the answer.
+            top_k: most candidates wanted.
+            min_probability: candidates below it are not answers; None: as the settings say.
+
+        Raises:
+            QueryError: the vector is zero or not the encoder's, or top_k is below one.
+        """
+        start = time.monotonic()
+        self._check(top_k)
+        if self._blind:
+            return self._answer(what, what, (), top_k, min_probability, start)
+        found = likeness(self.memory, self._entry, vector, self.settings.relevancy)
+        proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
+        pairs = [(probability(p.evidence, self.settings.calibration), p) for p in proposals]
+        ranked = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+        return self._answer(what, what, ranked, top_k, min_probability, start)
 
     def relevancy(self, phrase: str, negatives: Sequence[str] = ()) -> Relevancy:
         """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
@@ -125,6 +146,31 @@ class Finder:
     @cached_property
     def _views(self) -> ViewIndex:
         return ViewIndex(self.memory)
+
+    @property
+    def _blind(self) -> bool:
+        return int(self.memory.seen.sum()) < self.settings.min_seen
+
+    def _check(self, top_k: int) -> None:
+        if top_k < 1:
+            raise QueryError(f"top_k is the most candidates wanted, at least 1; got {top_k}")
+
+    def _answer(
+        self,
+        text: str,
+        phrase: str,
+        ranked: Sequence[tuple[float, Proposal]],
+        top_k: int,
+        min_probability: float | None,
+        start: float,
+    ) -> Answer:
+        if self._blind:
+            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+        threshold = self.settings.min_probability if min_probability is None else min_probability
+        found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
+        candidates = tuple(self._candidate(i, chance, p) for i, (chance, p) in enumerate(found or ranked[:1]))
+        status = Status.FOUND if found else Status.NOT_FOUND
+        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
 
     def _ranked(self, phrase: str, found: Relevancy) -> list[tuple[float, Proposal]]:
         proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from m3_ros.errors import QueryError
 from m3_ros.features.visual_prompt import encode_prompt
 from m3_ros.geometry.pose import inverse, look_at
+from m3_ros.query import Finder, Status
 from m3_ros.query.grounding import propose
 from m3_ros.query.likeness import likeness
 from m3_ros.query.settings import GroundingSettings, RelevancySettings
@@ -53,3 +56,23 @@ def test_what_the_place_does_not_hold_is_nowhere_likely(coloured_room):
     present, absent = coloured_room.encoder.encode_text(["chair", "bicycle"])
     highest = [float(likeness(memory, entry, v, settings).probability.max()) for v in (present, absent)]
     assert highest[1] < 0.3 < 0.5 < highest[0]
+
+
+def test_a_finder_answers_a_visual_prompt_with_a_place(coloured_room, shown):
+    picture, pixel = shown
+    finder = Finder(coloured_room.memory, coloured_room.encoder)
+    query = encode_prompt(coloured_room.encoder, picture, point=pixel(coloured_room.centres["chair"]))
+    answer = finder.find_like(query, "the thing clicked on")
+    assert answer.status == Status.FOUND
+    assert "the thing clicked on" in answer.message
+    assert np.linalg.norm(answer.candidates[0].centre - coloured_room.centres["chair"]) < 0.15
+    absent = finder.find_like(coloured_room.encoder.encode_text(["bicycle"])[0])
+    assert absent.status == Status.NOT_FOUND
+    with pytest.raises(QueryError, match="top_k"):
+        finder.find_like(query, top_k=0)
+
+
+def test_a_memory_that_saw_nothing_says_so_of_a_visual_prompt_too(coloured_room):
+    unseen = replace(coloured_room.memory, visibility=torch.zeros_like(coloured_room.memory.visibility))
+    answer = Finder(unseen, coloured_room.encoder).find_like(torch.ones(48))
+    assert answer.status == Status.UNOBSERVED
