@@ -266,6 +266,7 @@ def test_saved_models_load_by_path_and_see_whole_frames(llama, tmp_path):
 @pytest.mark.parametrize(("spec", "missing"), [
     ("language:+{sam}", "Salesforce/blip-image-captioning-base"), ("language", "facebook/sam2.1-hiera-small"),
 ])  # fmt: skip
-def test_missing_weights_name_the_download_and_the_way_without(spec, missing, tmp_path):
+def test_missing_weights_name_the_download_and_the_way_without(spec, missing, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(EncoderError, match=rf"hf download {missing}.*embedded"):
         load_encoder(spec.format(sam=save_sam(tmp_path)))

@@ -167,7 +167,8 @@ def test_the_version_changes_with_the_weights(encoder, folder, tmp_path):
     assert load(str(save_mllama(tmp_path, seed=1)), FLOAT).version != encoder.version
 
 
-def test_missing_weights_name_the_download_and_the_way_without():
+def test_missing_weights_name_the_download_and_the_way_without(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EncoderError, match=r"hf download meta-llama/Llama-3.2-11B-Vision-Instruct.*embedded"):
         load("", FLOAT)
 

@@ -206,6 +206,7 @@ def test_the_published_form_of_sam2_finds_the_same_masks(tmp_path):
     assert torch.equal(plain.everything(image), film.everything(image))
 
 
-def test_missing_masks_name_the_download_and_the_way_without():
+def test_missing_masks_name_the_download_and_the_way_without(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EncoderError, match=r"hf download facebook/sam2.1-hiera-small.*embedded"):
         load_encoder("perception")
