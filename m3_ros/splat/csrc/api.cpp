@@ -6,7 +6,9 @@
 #include <malloc.h>
 #endif
 
+#include "projection.h"
 #include "raster.h"
+#include "simd.h"
 #include "tiles.h"
 
 using namespace m3;
@@ -31,6 +33,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
     }
     camera.fx = K[0], camera.fy = K[4], camera.cx = K[2], camera.cy = K[5];
     camera.width = width, camera.height = height, camera.near_plane = near_plane;
+    camera.limits = make_limits(camera);
     return camera;
 }
 
@@ -40,7 +43,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 1; }
+int m3_abi() { return 2; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {
@@ -68,6 +71,15 @@ void* m3_prepare(int64_t count, const float* means, const float* quats, const fl
 void m3_free(void* context) { delete static_cast<Context*>(context); }
 
 int64_t m3_visible_count(const void* context) { return int64_t(static_cast<const Context*>(context)->visible.size()); }
+
+// Entries that the last forward pass blended: the work that an issue limit is computed from.
+int64_t m3_entry_count(const void* context) { return static_cast<const Context*>(context)->entries; }
+
+// Vector registers that hold one row of sixteen pixels, and instructions that one multiply-add takes.
+int m3_registers_per_row() { return kRegistersPerRow; }
+int m3_instructions_per_multiply_add() { return kInstructionsPerMultiplyAdd; }
+
+double m3_issue_rate(int threads) { return issue_rate(std::max(1, threads)); }
 
 int m3_forward(void* context, const float* features, int channels, float* out, float* depth, float* alpha, float* median) {
     return guarded([&] { forward(*static_cast<Context*>(context), features, {out, depth, channels}, alpha, median); });

@@ -9,6 +9,7 @@ namespace m3 {
 namespace {
 
 constexpr int kChunk = 256;  // Gaussians per unit of work; fixed, so that the camera's sums do not depend on the threads
+constexpr int kAhead = 6;    // Gaussians between asking for memory and using it
 
 // slope[entry] = sum over channels of feature * dL/dpixel: what one more unit of weight would change. Four entries at once.
 void find_slopes(const Context& context, TileWork& work, int used, const int* items, const Row* d_planes) {
@@ -17,14 +18,21 @@ void find_slopes(const Context& context, TileWork& work, int used, const int* it
     for (int e = 0; e < used; e += 4) {
         const float* f[4];
         for (int k = 0; k < 4; k++) f[k] = packed + int64_t(items[work.entry[std::min(e + k, used - 1)]]) * stride;
-        Row even[4], odd[4];
-        for (int k = 0; k < 4; k++) even[k] = odd[k] = splat(0);
-        for (int c = 0; c < stride; c += 2) {
-            const Row d0 = d_planes[c], d1 = d_planes[c + 1];
+        Row sum[kSlopeSums][4];  // every loop over it is unrolled, or it would live in memory
+#pragma GCC unroll 2
+        for (int s = 0; s < kSlopeSums; s++)
 #pragma GCC unroll 4
-            for (int k = 0; k < 4; k++) even[k] += d0 * f[k][c], odd[k] += d1 * f[k][c + 1];
+            for (int k = 0; k < 4; k++) sum[s][k] = splat(0);
+        for (int c = 0; c < stride; c += kSlopeSums) {
+#pragma GCC unroll 2
+            for (int s = 0; s < kSlopeSums; s++) {
+                const Row d = d_planes[c + s];
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; k++) sum[s][k] += d * f[k][c + s];
+            }
         }
-        for (int k = 0; k < 4; k++) work.slope[e + k] = even[k] + odd[k];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) work.slope[e + k] = kSlopeSums == 2 ? sum[0][k] + sum[kSlopeSums - 1][k] : sum[0][k];
     }
 }
 
@@ -34,7 +42,7 @@ void add_moments(TileWork& work, int used, int lane_count, float x0, float y, Ro
     for (int e = used - 1; e >= 0; e--) {
         const int i = work.entry[e];
         const Row alpha = work.alpha[e], lit = work.weight[e] * work.slope[e];
-        Row G = lit - behind * (alpha / (splat(1) - alpha));
+        Row G = lit - behind * (alpha * R::reciprocal(splat(1) - alpha));
         behind += lit;
         G = R::where_lt(alpha, splat(kMaxAlpha), G);
         const float dy = y - work.v[i];
@@ -128,6 +136,7 @@ void gather(const Context& context, const Scene& scene, const SlotSums& sums, in
         for (int chunk = 0; chunk < chunks; chunk++)
             for (int i = chunk * kChunk; i < std::min(n, (chunk + 1) * kChunk); i++) {
                 const Visible& g = context.visible[i];
+                if (i + kAhead < n) prefetch_slots(context, sums, i + kAhead);
                 gather_slots(context, sums, i, lanes.data(), wide.data());
                 if (wanted.geometry) {
                     const double d_z = wanted.features ? channel(context.layout, lanes.data(), wide.data(), channels) : 0;
@@ -168,6 +177,7 @@ void accumulate(Context& context, const Planes& values, float* total, float* wei
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
             const int64_t id = context.visible[i].id;
+            if (i + kAhead < n) prefetch_slots(context, sums, i + kAhead);
             gather_slots(context, sums, i, lanes.data(), wide.data());
             add_features(context, lanes.data(), wide.data(), values.count, total + id * values.count);
             weights[id] += float(channel(context.layout, lanes.data(), wide.data(), values.count));

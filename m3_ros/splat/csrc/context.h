@@ -43,11 +43,18 @@ private:
     size_t capacity_ = 0;
 };
 
+// How far outside the image the Jacobian of the projection is still followed, as x / z and y / z: 0.3 half fields of view;
+// and pixels per metre at a depth of one metre, at most, within them.
+struct Limits {
+    double x_low, x_high, y_low, y_high, stretch;
+};
+
 struct Camera {
     double R[9], t[3];  // world to camera, OpenCV axes
     double fx, fy, cx, cy;
     int width, height;
     double near_plane;
+    Limits limits;  // derived from the others once, not for every Gaussian
 };
 
 // The arrays of the caller, row-major float32.
@@ -60,6 +67,7 @@ struct Scene {
 struct Visible {
     float u, v;       // centre [px]
     float a, b, c;    // inverse 2D covariance [[a, b], [b, c]]
+    float rest;       // c - b^2 / a, which of a needle only the covariance knows: the form is a (dx + b / a dy)^2 + rest dy^2
     float opacity;
     float cutoff;     // largest squared Mahalanobis distance that still reaches kMinAlpha
     float z;          // depth [m]
@@ -88,6 +96,7 @@ struct Context {
     std::vector<Band> bands;
     Layout layout;
     Buffer<float> packed;           // [visible, stride] channels, set by the forward pass
+    int64_t entries = 0;            // (Gaussian, row of sixteen pixels) pairs that the forward pass blended
 
     int tile_count() const { return tiles_x * tiles_y; }
     int slot_count() const { return tile_first.empty() ? 0 : tile_first.back(); }

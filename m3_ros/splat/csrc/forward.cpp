@@ -24,7 +24,8 @@ void pack(Context& context, const float* features, int channels) {
 // Weighted sum of `Width` channels over the entries of one row: a matrix product that lives in registers.
 template <int Width>
 M3_INLINE void blend_channels(const Row* weights, const int* items, int count, const float* packed, int stride, Row* out) {
-    Row sum[Width];
+    Row sum[Width];  // every loop over it is unrolled, or it would live in memory
+#pragma GCC unroll 16
     for (int c = 0; c < Width; c++) sum[c] = splat(0);
     for (int e = 0; e < count; e++) {
         const Row weight = weights[e];
@@ -32,6 +33,7 @@ M3_INLINE void blend_channels(const Row* weights, const int* items, int count, c
 #pragma GCC unroll 16
         for (int c = 0; c < Width; c++) sum[c] += weight * f[c];
     }
+#pragma GCC unroll 16
     for (int c = 0; c < Width; c++) out[c] = sum[c];
 }
 
@@ -51,7 +53,7 @@ M3_INLINE void write_channels(const Context& context, const TileWork& work, int 
 }
 
 template <bool Median>
-void forward_row(const Context& context, TileWork& work, int count, const int* slots, int x0, int y, const Planes& out,
+int forward_row(const Context& context, TileWork& work, int count, const int* slots, int x0, int y, const Planes& out,
                  float* alpha, float* median) {
     const Camera& camera = context.camera;
     const RowTarget at = {size_t(camera.width) * camera.height, size_t(y) * camera.width + x0, std::min(kTile, camera.width - x0)};
@@ -66,11 +68,13 @@ void forward_row(const Context& context, TileWork& work, int count, const int* s
     const int stride = context.layout.stride();
     for (; first + kBlock <= stride; first += kBlock) write_channels<kBlock>(context, work, used, first, out, at);
     for (; first < stride; first += 4) write_channels<4>(context, work, used, first, out, at);
+    return used;
 }
 
 template <bool Median>
 void forward_tiles(Context& context, const Planes& out, float* alpha, float* median) {
-#pragma omp parallel num_threads(context.threads)
+    int64_t entries = 0;
+#pragma omp parallel num_threads(context.threads) reduction(+ : entries)
     {
         static thread_local TileWork work;
 #pragma omp for schedule(dynamic, 4)
@@ -79,9 +83,10 @@ void forward_tiles(Context& context, const Planes& out, float* alpha, float* med
             const int x0 = tile % context.tiles_x * kTile, y0 = tile / context.tiles_x * kTile;
             const int* slots = context.slot_item.data() + context.tile_first[tile];
             for (int y = y0; y < std::min(context.camera.height, y0 + kTile); y++)
-                forward_row<Median>(context, work, count, slots, x0, y, out, alpha, median);
+                entries += forward_row<Median>(context, work, count, slots, x0, y, out, alpha, median);
         }
     }
+    context.entries = entries;
 }
 
 }  // namespace

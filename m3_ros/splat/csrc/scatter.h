@@ -41,32 +41,41 @@ M3_INLINE void scatter_narrow(TileWork& work, int used, const Row* planes, int l
     }
 }
 
-// wide[entry][:] += sum over pixels of weight[pixel] * transposed[pixel][:], `Group` blocks of sixteen channels at once.
-template <int Group>
-M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
-    const auto target = [&](int e) { return wide + (int64_t(work.entry[e]) * blocks + block) * 16; };
-    int e = 0;
-    for (; e + 1 < used; e += 2) {
-        float *out0 = target(e), *out1 = target(e + 1);
-        Row sum0[Group], sum1[Group];
-        for (int g = 0; g < Group; g++) sum0[g] = load(out0 + 16 * g), sum1[g] = load(out1 + 16 * g);
-        const float* w0 = reinterpret_cast<const float*>(&work.weight[e]);
-        const float* w1 = reinterpret_cast<const float*>(&work.weight[e + 1]);
-        for (int p = 0; p < kLanes; p++) {
-            const Row* row = transposed + p * blocks + block;
-            for (int g = 0; g < Group; g++) sum0[g] += row[g] * w0[p], sum1[g] += row[g] * w1[p];
+// wide[entry][:] += sum over pixels of weight[pixel] * transposed[pixel][:], for `Entries` entries from `e` on and `Group`
+// blocks of sixteen channels at once. Loops over the sums are unrolled, or these would live in memory.
+template <int Entries, int Group>
+M3_INLINE void scatter_wide_block(const TileWork& work, int e, const Row* transposed, int blocks, int block, float* wide) {
+    float* out[Entries];
+    const float* weights[Entries];
+    Row sum[Entries][Group];
+#pragma GCC unroll 4
+    for (int k = 0; k < Entries; k++) {
+        out[k] = wide + (int64_t(work.entry[e + k]) * blocks + block) * 16;
+        weights[k] = reinterpret_cast<const float*>(&work.weight[e + k]);
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) sum[k][g] = load(out[k] + 16 * g);
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < kLanes; p++) {
+        const Row* row = transposed + p * blocks + block;
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) {
+            const Row values = row[g];
+#pragma GCC unroll 4
+            for (int k = 0; k < Entries; k++) sum[k][g] += values * weights[k][p];
         }
-        for (int g = 0; g < Group; g++) store(out0 + 16 * g, sum0[g]), store(out1 + 16 * g, sum1[g]);
     }
-    for (; e < used; e++) {
-        float* out = target(e);
-        Row sum[Group];
-        for (int g = 0; g < Group; g++) sum[g] = load(out + 16 * g);
-        const float* w = reinterpret_cast<const float*>(&work.weight[e]);
-        for (int p = 0; p < kLanes; p++)
-            for (int g = 0; g < Group; g++) sum[g] += transposed[p * blocks + block + g] * w[p];
-        for (int g = 0; g < Group; g++) store(out + 16 * g, sum[g]);
-    }
+#pragma GCC unroll 4
+    for (int k = 0; k < Entries; k++)
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) store(out[k] + 16 * g, sum[k][g]);
+}
+
+template <int Entries, int Group>
+M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
+    int e = 0;
+    for (; e + Entries <= used; e += Entries) scatter_wide_block<Entries, Group>(work, e, transposed, blocks, block, wide);
+    for (; e < used; e++) scatter_wide_block<1, Group>(work, e, transposed, blocks, block, wide);
 }
 
 // Scatter all channels of one row; `wide` is the tile's part of SlotSums::wide.
@@ -77,14 +86,24 @@ inline void scatter_channels(TileWork& work, int used, const Layout& layout, con
     if (layout.narrow == 8) scatter_narrow<8>(work, used, narrow, lane_count);
     int block = 0;
     for (; block + kWideGroup <= layout.wide; block += kWideGroup)
-        scatter_wide_group<kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
+        scatter_wide_group<kEntries, kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
     for (; block < layout.wide; block++)
-        scatter_wide_group<1>(work, used, row.transposed.data(), layout.wide, block, wide);
+        scatter_wide_group<4, 1>(work, used, row.transposed.data(), layout.wide, block, wide);
 }
 
 // Clear what a tile collects before its first row, and write its lane sums behind its last.
 void begin_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
 void end_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
+
+// Ask for the memory of a Gaussian's slots some time before they are gathered: they lie anywhere.
+inline void prefetch_slots(const Context& context, const SlotSums& sums, int item) {
+    for (const Band& band : context.bands)
+        for (int h = band.first[item]; h < band.first[item + 1]; h++) {
+            const size_t slot = band.slot[h];
+            __builtin_prefetch(sums.lanes.data() + slot * sums.lane_count);
+            for (int c = 0; c < sums.wide_count; c += 16) __builtin_prefetch(sums.wide.data() + slot * sums.wide_count + c);
+        }
+}
 
 // Add up what one visible Gaussian collected in all its slots: lanes [kMoments + narrow], then wide [16 * wide].
 void gather_slots(const Context& context, const SlotSums& sums, int item, double* lanes, double* wide);

@@ -1,13 +1,15 @@
 // Sixteen floats side by side: one row of pixels of a tile, or sixteen channels.
 //
-// AVX-512 holds a Row in one register, AVX2 in two and the baseline (SSE2, NEON) in four. GCC would split a 64-byte
-// vector through the stack, which costs 3-10x; Pair makes the split explicit, so that every half stays in a register.
+// AVX-512 holds a Row in one register, AVX2 in two, NEON and the baseline (SSE2) in four. GCC would split a 64-byte vector
+// through the stack, which costs 3-10x; Pair makes the split explicit, so that every half stays in a register.
 #pragma once
 
 #include <cstdint>
 
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define M3_INLINE inline __attribute__((always_inline))
@@ -17,31 +19,55 @@ namespace m3 {
 template <class V>
 struct Pair {
     V lo, hi;
+
+    Pair() = default;
+    M3_INLINE Pair(V low, V high) : lo(low), hi(high) {}
+    // Half by half: GCC copies a plain struct in pieces of sixteen bytes, and a load of a whole register from what was just
+    // stored in pieces waits until the stores have left the pipeline.
+    M3_INLINE Pair(const Pair& other) : lo(other.lo), hi(other.hi) {}
+    M3_INLINE Pair& operator=(const Pair& other) {
+        lo = other.lo, hi = other.hi;
+        return *this;
+    }
 };
 
 typedef float Vec4 __attribute__((vector_size(16)));
 typedef float Vec8 __attribute__((vector_size(32)));
 typedef float Vec16 __attribute__((vector_size(64)));
 
+// How much the inner loops hold at once: as many sums as fit into the registers, and no more.
+//   kBlock       channels that forward blends at once
+//   kWideGroup   blocks of sixteen channels whose gradients are summed at once, for kEntries entries
+//   kSlopeSums   independent sums for each of four entries of find_slopes
 #if defined(__AVX512F__)
 using Row = Vec16;
-constexpr int kBlock = 16;     // channels blended at once: accumulators that fit into registers
-constexpr int kWideGroup = 4;  // rows of channels whose gradients are accumulated at once
+constexpr int kBlock = 16, kWideGroup = 4, kEntries = 2, kSlopeSums = 2;
 #elif defined(__AVX2__)
 using Row = Pair<Vec8>;
-constexpr int kBlock = 4;
-constexpr int kWideGroup = 1;
+constexpr int kBlock = 4, kWideGroup = 1, kEntries = 4, kSlopeSums = 1;
 #elif defined(__aarch64__)
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 4;
-constexpr int kWideGroup = 1;
+constexpr int kBlock = 4, kWideGroup = 1, kEntries = 4, kSlopeSums = 1;
 #else
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 2;
-constexpr int kWideGroup = 1;
+constexpr int kBlock = 2, kWideGroup = 1, kEntries = 2, kSlopeSums = 1;
 #endif
 
 constexpr int kLanes = 16;
+
+template <class V>
+struct Widest {
+    using type = V;
+};
+template <class V>
+struct Widest<Pair<V>> : Widest<V> {};
+using Register = Widest<Row>::type;  // the vector that one instruction works on
+constexpr int kRegistersPerRow = int(sizeof(Row) / sizeof(Register));
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr int kInstructionsPerMultiplyAdd = 1;
+#else
+constexpr int kInstructionsPerMultiplyAdd = 2;
+#endif
 
 // ---- one register ------------------------------------------------------------------------------------------------
 template <class V>
@@ -62,6 +88,8 @@ struct Ops {
         if constexpr (lanes == 8) return (V)_mm256_min_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
         if constexpr (lanes == 4) return (V)_mm_min_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+        if constexpr (lanes == 4) return (V)vminq_f32((float32x4_t)a, (float32x4_t)b);
 #endif
         return a < b ? a : b;
     }
@@ -72,6 +100,8 @@ struct Ops {
         if constexpr (lanes == 8) return (V)_mm256_max_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
         if constexpr (lanes == 4) return (V)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+        if constexpr (lanes == 4) return (V)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
 #endif
         return a > b ? a : b;
     }
@@ -85,14 +115,36 @@ struct Ops {
         if constexpr (lanes == 8) return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LE_OQ));
 #elif defined(__SSE2__)
         if constexpr (lanes == 4) return _mm_movemask_ps(_mm_cmple_ps((__m128)a, (__m128)b));
+#elif defined(__aarch64__)
+        const uint32x4_t places = {1, 2, 4, 8};
+        if constexpr (lanes == 4) return vaddvq_u32(vandq_u32(vcleq_f32((float32x4_t)a, (float32x4_t)b), places));
 #endif
         uint32_t bits = 0;
         for (int i = 0; i < lanes; i++) bits |= uint32_t(a[i] <= b[i]) << i;
         return bits;
     }
+    // 1 / a for a in [0.001, 1] to the last bit or two: the processor's estimate and a step of Newton's method for each
+    // doubling of its bits. A division would cost five times as much.
+    static M3_INLINE V reciprocal(V a) {
+#if defined(__AVX512F__)
+        V r = (V)_mm512_rcp14_ps((__m512)a);
+#elif defined(__AVX2__)
+        V r = (V)_mm256_rcp_ps((__m256)a);
+#elif defined(__SSE2__)
+        V r = (V)_mm_rcp_ps((__m128)a);
+#elif defined(__aarch64__)
+        V r = (V)vrecpeq_f32((float32x4_t)a);
+        r = r * (splat(2) - a * r);
+#else
+        return splat(1) / a;
+#endif
+        return r * (splat(2) - a * r);
+    }
     static M3_INLINE float sum(V a) {
 #if defined(__AVX512F__)
         if constexpr (lanes == 16) return _mm512_reduce_add_ps((__m512)a);
+#elif defined(__aarch64__)
+        if constexpr (lanes == 4) return vaddvq_f32((float32x4_t)a);
 #endif
         float total = 0;
         for (int i = 0; i < lanes; i++) total += a[i];
@@ -137,6 +189,7 @@ struct Ops<Pair<V>> {
         return {H::select_lt(a.lo, b.lo, y.lo, n.lo), H::select_lt(a.hi, b.hi, y.hi, n.hi)};
     }
     static M3_INLINE uint32_t bits_le(P a, P b) { return H::bits_le(a.lo, b.lo) | H::bits_le(a.hi, b.hi) << H::lanes; }
+    static M3_INLINE P reciprocal(P a) { return {H::reciprocal(a.lo), H::reciprocal(a.hi)}; }
     static M3_INLINE float sum(P a) { return H::sum(a.lo + a.hi); }
 };
 
@@ -167,9 +220,9 @@ M3_INLINE void store_partial(float* p, Row v, int count) {
     for (int i = 0; i < count; i++) p[i] = lanes[i];
 }
 
-// exp(x) for x in [-6, 0], where every alpha above 1/255 lies: (degree 5 in x / 8)^8, relative error 1.3e-6.
-M3_INLINE Row exp_negative(Row x) {
-    Row y = R::max(x, splat(-6.f)) * 0.125f;
+// exp(8 y) for 8 y in [-6, 0], where every alpha above 1/255 lies: (degree 5 in y)^8, relative error 1.3e-6.
+M3_INLINE Row exp_of_eight_times(Row y) {
+    y = R::max(y, splat(-0.75f));
     Row p = y * 0.00575623884f + 0.0396319251f;
     p = p * y + 0.165899869f;
     p = p * y + 0.499867415f;
@@ -179,6 +232,9 @@ M3_INLINE Row exp_negative(Row x) {
     p = p * p;
     return p * p;
 }
+
+// exp(x) for x in [-6, 0].
+M3_INLINE Row exp_negative(Row x) { return exp_of_eight_times(x * 0.125f); }
 
 // Append first + i to `out` for every set bit i; returns how many. May write up to 16 places beyond the end.
 M3_INLINE int append_set_bits(uint32_t bits, int first, int* out) {

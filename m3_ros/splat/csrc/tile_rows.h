@@ -9,15 +9,15 @@ namespace m3 {
 // The Gaussians of one tile as arrays, and the entries of the row in work. One per thread.
 struct TileWork {
     Buffer<float> storage;
-    float *u, *v, *a, *b, *c, *b_over_a, *opacity, *cutoff, *z;
+    float *u, *v, *a, *b_over_a, *rest, *opacity, *cutoff, *z;
     Buffer<int> entry;                    // position in the tile of each entry of the row
     Buffer<Row> alpha, transmittance, weight, slope;
     Buffer<Row> sums;                     // lane sums of each Gaussian of the tile (backward)
 
     void reserve(int count) {
         const size_t n = (size_t(count) + 31) / 16 * 16;
-        float* p = storage.reserve(9 * n);
-        for (float** array : {&u, &v, &a, &b, &c, &b_over_a, &opacity, &cutoff, &z}) *array = p, p += n;
+        float* p = storage.reserve(8 * n);
+        for (float** array : {&u, &v, &a, &b_over_a, &rest, &opacity, &cutoff, &z}) *array = p, p += n;
         entry.reserve(n + 32);
         alpha.reserve(n + 16), transmittance.reserve(n + 16), weight.reserve(n + 16), slope.reserve(n + 16);
     }
@@ -29,12 +29,12 @@ inline int load_tile(TileWork& work, const Context& context, int tile) {
     work.reserve(count);
     for (int i = 0; i < count; i++) {
         const Visible& g = context.visible[context.slot_item[first + i]];
-        work.u[i] = g.u, work.v[i] = g.v, work.a[i] = g.a, work.b[i] = g.b, work.c[i] = g.c;
-        work.b_over_a[i] = g.b / g.a, work.opacity[i] = g.opacity, work.cutoff[i] = g.cutoff, work.z[i] = g.z;
+        work.u[i] = g.u, work.v[i] = g.v, work.a[i] = g.a, work.b_over_a[i] = g.b / g.a, work.rest[i] = g.rest;
+        work.opacity[i] = g.opacity, work.cutoff[i] = g.cutoff, work.z[i] = g.z;
     }
     for (int i = count; i < (count + 15) / 16 * 16; i++) {
-        work.u[i] = work.v[i] = work.b[i] = work.b_over_a[i] = work.opacity[i] = work.z[i] = 0;
-        work.a[i] = work.c[i] = 1;
+        work.u[i] = work.v[i] = work.b_over_a[i] = work.opacity[i] = work.z[i] = 0;
+        work.a[i] = work.rest[i] = 1;
         work.cutoff[i] = -1;
     }
     return count;
@@ -46,9 +46,9 @@ M3_INLINE int find_entries(TileWork& work, int count, float x0, float y) {
     int* entry = work.entry.data();
     int found = 0;
     for (int i = 0; i < count; i += kLanes) {
-        const Row u = load(work.u + i), dy = row_y - load(work.v + i);
-        const Row dx = R::min(right - u, R::max(left - u, splat(0) - load(work.b_over_a + i) * dy));
-        const Row form = (load(work.a + i) * dx + load(work.b + i) * dy * 2.f) * dx + load(work.c + i) * dy * dy;
+        const Row dy = row_y - load(work.v + i), lowest = load(work.u + i) - load(work.b_over_a + i) * dy;
+        const Row dx = R::min(right, R::max(left, lowest)) - lowest;
+        const Row form = load(work.a + i) * dx * dx + load(work.rest + i) * dy * dy;
         found += append_set_bits(R::bits_le(form, load(work.cutoff + i) + 1e-4f), i, entry + found);
     }
     return found;
@@ -65,9 +65,11 @@ M3_INLINE int blend_entries(TileWork& work, int found, float x0, float y, Row& l
     int n = 0;
     while (n < found) {
         const int i = entry[n];
-        const float dy = y - work.v[i], linear = -work.b[i] * dy, constant = -0.5f * work.c[i] * dy * dy;
-        const Row dx = x - work.u[i];
-        const Row e = exp_negative((dx * (-0.5f * work.a[i]) + linear) * dx + constant);
+        // Around the lowest point of the row: written out in dx and dy, the terms of a needle would cancel.
+        const float dy = y - work.v[i], lowest = work.u[i] - work.b_over_a[i] * dy;
+        const float slope = -0.0625f * work.a[i], constant = -0.0625f * work.rest[i] * dy * dy;
+        const Row dx = x - lowest;
+        const Row e = exp_of_eight_times(dx * slope * dx + constant);
         Row alpha = R::min(e * work.opacity[i], splat(kMaxAlpha));
         alpha = R::where_ge(alpha, splat(kMinAlpha), alpha);
         const Row weight = alpha * T;
