@@ -60,6 +60,11 @@ class OpenClipEncoder:
         self.dim = int(self.encode_text(["thing"]).shape[1])
 
     @property
+    def device(self) -> str:
+        """Torch device that it computes on."""
+        return self._compute.device
+
+    @property
     def batch_size(self) -> int:
         """Number of images worth encoding at once."""
         return self._compute.batch_size
