@@ -235,16 +235,21 @@ def measure_here(case: Case, seconds: float = 0.5) -> RasterRow:
     viewmats, Ks = room_cameras(case.width, case.height)
     d_image = torch.randn(1, case.channels, case.height, case.width).permute(0, 2, 3, 1)
     entries = sum(_entries(inputs, viewmats[i], Ks[i], case) for i in range(_CAMERAS)) / _CAMERAS
+    for x in inputs:
+        x.requires_grad_()
     gc.collect()
+
+    def draw(i: int) -> Tensor:
+        means, quats, scales, opacities, features = inputs
+        view = viewmats[i : i + 1], Ks[i : i + 1], case.width, case.height
+        return render(means, quats, scales, opacities, features, *view).features
 
     def forward(i: int) -> None:
         with torch.no_grad():
-            render(*inputs, viewmats[i : i + 1], Ks[i : i + 1], case.width, case.height)
+            draw(i)
 
     def forward_backward(i: int) -> None:
-        leaves = [x.requires_grad_() for x in inputs]
-        drawn = render(*leaves, viewmats[i : i + 1], Ks[i : i + 1], case.width, case.height)
-        torch.autograd.grad(drawn.features, leaves, d_image)
+        torch.autograd.grad(draw(i), inputs, d_image)
 
     with _PeakMemory() as memory:
         forward_backward(0)
