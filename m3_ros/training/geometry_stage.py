@@ -13,6 +13,7 @@ from torch import Tensor
 
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.recording.frame import Frame
+from m3_ros.recording.point_cloud import PointCloud
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import Rendering
 from m3_ros.training import checkpoint as disk
@@ -52,6 +53,7 @@ def train_geometry(
     settings: GeometrySettings | None = None,
     progress: ProgressCallback = ignore_progress,
     cancelled: CancelCheck = never_cancelled,
+    points: PointCloud | None = None,
     checkpoint: Path | None = None,
 ) -> GeometryResult:
     """Learn a field of Gaussians from posed pictures.
@@ -64,6 +66,7 @@ def train_geometry(
         settings: budgets and weights.
         progress: told now and then how far it is.
         cancelled: asked at every step.
+        points: the recording's point cloud, for frames without depth.
         checkpoint: file that a stopped training goes on from; written now and then, removed when the training is done.
 
     Raises:
@@ -71,7 +74,7 @@ def train_geometry(
         BackendError: no rendering backend is there.
         Cancelled: `cancelled` said so.
     """
-    stage = _Stage(frames, settings or GeometrySettings(), progress, cancelled, checkpoint)
+    stage = _Stage(frames, settings or GeometrySettings(), progress, cancelled, points, checkpoint)
     stopped_by = stage.run()
     result = stage.result(stopped_by)
     if checkpoint is not None:
@@ -88,6 +91,7 @@ class _Stage:
         settings: GeometrySettings,
         progress: ProgressCallback,
         cancelled: CancelCheck,
+        points: PointCloud | None,
         checkpoint: Path | None,
     ) -> None:
         self._begin = self._reported = self._saved = time.monotonic()
@@ -100,25 +104,34 @@ class _Stage:
         self._trainee = Trainee(frames, split, settings, device)
         self._owner = disk.fingerprint(frames, settings) if checkpoint is not None else {}
         if checkpoint is not None and checkpoint.exists():
-            self._trainee.restore(*disk.load_checkpoint(checkpoint, self._owner))
-            _log.info("geometry: going on from step %d of %s", self._trainee.position.steps, checkpoint)
+            self._resume(checkpoint)
         else:
-            self._start(frames)
+            self._start(frames, points)
         self._checkpoint = checkpoint
 
-    def _start(self, frames: Sequence[Frame]) -> None:
+    def _start(self, frames: Sequence[Frame], points: PointCloud | None) -> None:
         """Seed the field, and settle what the settings say outright."""
         settings, trainee = self._settings, self._trainee
         has_depth = any(view.depth is not None for view in trainee.split.views)
         count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
         chosen = [frames[i] for i in trainee.split.training]
-        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed))
+        edge, check = settings.depth_edge_px, self._stop_if_cancelled
+        trainee.seed(make_seeds(chosen, count, edge, settings.seed, points, check=check))
         trainee.position.exposure_decided = settings.exposure != "auto"
         trainee.position.poses_decided = settings.refine_poses == "off"
         if settings.exposure == "on":
             trainee.compensate_exposure()
         views, held_out = len(trainee.split.training), len(trainee.split.held_out)
         _log.info("geometry: %d views, %d held out, %d Gaussians to start with", views, held_out, len(trainee.field))
+
+    def _resume(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        parts, position = disk.load_checkpoint(path, self._owner)
+        try:
+            self._trainee.restore(parts, position)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"the checkpoint {path} is corrupt ({error}): delete it to train anew") from error
+        _log.info("geometry: going on from step %d of %s", position.steps, path)
 
     def run(self) -> StoppedBy:
         """Optimise until a budget is used up; returns which."""

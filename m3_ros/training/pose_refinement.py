@@ -36,6 +36,8 @@ _INDEPENDENT_SHARE = 0.02
 """Share of the pixels that count as independent: the errors of neighbours are alike."""
 _SOLID = 0.9
 """Opacity from which a pixel has a depth to rely on."""
+_LEAST_PX = 8
+"""Pictures smaller than this have no gradients to speak of [px]."""
 _METRES_PER_RADIAN = 1.5
 """Weighs turns against shifts: about what they do to a picture of things at this distance."""
 _DISAGREEMENT_M = 0.01
@@ -61,6 +63,8 @@ def alignment_step(
 
     Returns None where the picture says nothing about the motion.
     """
+    if min(view.width, view.height) < _LEAST_PX:
+        return None
     with torch.no_grad():
         shown, truth, depth, solid = _pooled(drawn, image, view)
         error = (shown - truth)[:, 1:-1, 1:-1].flatten(1)

@@ -15,10 +15,10 @@ from m3_ros.training.exposure import Exposure
 from m3_ros.training.field import Field
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.held_out import Quality, aligned, measure
-from m3_ros.training.initialisation import Seeds
 from m3_ros.training.pose_carrying import carry
 from m3_ros.training.pose_refinement import Poses
 from m3_ros.training.schedule import Clock, Position
+from m3_ros.training.seeds import Seeds
 from m3_ros.training.views import Split, View
 
 AllPoses = Float[NDArray[np.float64], "F 4 4"]

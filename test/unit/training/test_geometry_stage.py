@@ -22,7 +22,7 @@ def test_training_learns_the_room_within_the_budget():
     assert len(untrained.gaussians) < len(result.gaussians) <= 1500
     assert result.held_out == (0, 8)
     assert len(result.view_psnr_db) == 2
-    assert (result.steps, result.skipped_steps, result.compensated) == (80, 0, False)
+    assert (result.steps, result.skipped_steps, result.stopped_by) == (80, 0, "steps")
 
 
 def test_training_without_depth_gets_better_than_its_beginning():
