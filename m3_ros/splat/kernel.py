@@ -21,7 +21,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 2
+_ABI = 3
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
@@ -47,6 +47,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_backward": (_int, [_p, _long, *[_p] * 4, _int, *[_p] * 9]),
     "m3_accumulate": (_int, [_p, _p, _int, _p, _p]),
     "m3_ssim": (_int, [_int, _int, _int, _p, _p, _p, _int, _p]),
+    "m3_read_out": (_int, [_int, _int, _int, _p, _p, _long, _p, _p, _int]),
 }
 
 _log = logging.getLogger(__name__)
