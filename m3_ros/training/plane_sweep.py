@@ -78,6 +78,8 @@ class SweptView:
     """Number of its frame."""
     depth: Depth
     """z-depth [m], scaled down; 0 where other pictures do not confirm it."""
+    guess: Depth
+    """The best guess where it is not confirmed [m]; 0 where it is."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def sweep_depth(
         confirmed = _confirmed(plan, depths, number)
         others = [large.pictures[j] for j in large.partners[number]]
         fine = _refined(large.pictures[i], others, depth, _REFINED_STEPS * (planes[1] - planes[0]))
-        return SweptView(i, np.where(_resized(confirmed, fine.shape), fine, np.float32(0)))
+        known = _resized(confirmed, fine.shape)
+        return SweptView(i, np.where(known, fine, np.float32(0)), np.where(known, np.float32(0), fine))
 
     return _in_parallel(finish, len(references))
 
