@@ -75,6 +75,7 @@ class Client:
         memory: Path | str = "",
         preset: str = "",
         encoders: tuple[str, ...] = (),
+        resume: bool = False,
         on_feedback: Callable[[Any], None] = lambda _: None,
         cancel: Event | None = None,
         timeout_s: float = inf,
@@ -89,6 +90,7 @@ class Client:
             if not client.wait_for_server(10.0):
                 raise M3Error(f"nobody offers the action {self._resolved('train')}: start the trainer, as `m3 up` does")
             goal = TrainMemory.Goal(recording_url=str(recording), memory_url=str(memory), preset=preset)
+            goal.resume = resume
             goal.encoders = list(encoders)
             sent = client.send_goal_async(goal, feedback_callback=lambda message: on_feedback(message.feedback))
             handle = self._wait(sent, 10.0, "the trainer")
