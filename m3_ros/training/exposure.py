@@ -18,7 +18,7 @@ _DISAGREEMENT = 0.03
 """Median deviation of the logarithm of a picture's gain above which exposure varies (a fixed one gives below 0.01)."""
 _BLOCKS = 4
 """Rows and columns of blocks that each tell a picture's gain: exposure changes all of them alike."""
-_TRUSTED = 3.0
+_TRUSTED = 2.5
 """Times the error of a picture's gain, as its blocks tell it, that the gains of pictures must deviate."""
 _LEAST_PIXELS = 0.5
 """Share of a block that must be drawn for it to count."""

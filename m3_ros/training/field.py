@@ -75,7 +75,7 @@ class Field:
         sound = bool(torch.isfinite(torch.stack([g.sum() for g in gradients])).all()) if gradients else False
         if sound:
             for group, rate, floor in zip(
-                self._adam.param_groups, self._rates, (0.01, 0.1, 0.1, 0.3, 0.1, 0.1), strict=True
+                self._adam.param_groups, self._rates, (0.01, 0.1, 0.2, 0.3, 0.1, 0.1), strict=True
             ):
                 group["lr"] = rate * floor**fraction
             self._adam.step()

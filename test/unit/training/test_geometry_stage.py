@@ -10,7 +10,7 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.training.field import Field
 from m3_ros.training.geometry_stage import GeometrySettings, train_geometry
 
-QUICK = GeometrySettings(steps=80, max_seconds=60, max_gaussians=1500, initial_share=0.5)
+QUICK = GeometrySettings(steps=80, max_seconds=60, max_gaussians=1500, initial_share=0.5, scales_rate=0.03)
 
 
 def test_training_learns_the_room_within_the_budget():
