@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,11 +89,11 @@ def _surface_seeds(
     source = f"depth of {len(views)} pictures from their poses"
     if points is not None and cloud is not None:
         first = seeds_of_samples(cloud, count, _TRUST["points"], f"{len(points)} points of {points.source}")
-        return _holes_filled(first, known, count, _TRUST["sweep"], source)
+        return replace(_holes_filled(first, known, count, _TRUST["sweep"], source), swept=tuple(views))
     if len(known) < _LEAST_SAMPLES:
         return None
     first = seeds_of_samples(known, count - round(_GUESSED * count), _TRUST["sweep"], source)
-    return _holes_filled(first, guessed, count, _TRUST["guess"], "guesses between them")
+    return replace(_holes_filled(first, guessed, count, _TRUST["guess"], "guesses between them"), swept=tuple(views))
 
 
 def _holes_filled(first: Seeds, samples: Samples, count: int, opacity: float, source: str) -> Seeds:
