@@ -2,7 +2,8 @@
 
 from m3_ros.memory.archive import load_memory, save_memory
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
-from m3_ros.memory.components import Coverage, MemoryBank, cover_components, paper_components
+from m3_ros.memory.components import Coverage, MemoryBank, paper_components
+from m3_ros.memory.cover import cover_components
 from m3_ros.memory.lift import Lifted, View, lift
 from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, SpatialMemory
 

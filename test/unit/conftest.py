@@ -11,7 +11,7 @@ from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import look_at
 from m3_ros.memory import Keyframes, MemoryAttention, PrincipalQueries, Provenance, SpatialMemory
 from m3_ros.memory.attention import fit_tau, pca_projection
-from m3_ros.memory.components import cover_components
+from m3_ros.memory.cover import cover_components
 from m3_ros.splat.gaussians import Gaussians
 
 COLOURS = {

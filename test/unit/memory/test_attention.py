@@ -3,7 +3,8 @@ import torch
 
 from m3_ros.features.encoder import unit
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
-from m3_ros.memory.components import Coverage, MemoryBank, cover_components
+from m3_ros.memory.components import Coverage, MemoryBank
+from m3_ros.memory.cover import cover_components
 
 
 def bank_of(components):
