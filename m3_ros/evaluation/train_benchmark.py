@@ -120,8 +120,8 @@ def benchmark_training(
     return TrainBenchmark(len(frames), held_out, camera.width, camera.height, depth, runs)
 
 
-def simulated_walk(seed: int, keyframes: int = 90, width: int = 320, height: int = 240) -> list[Frame]:
-    """Walk through the simulated room `seed`, one of every kind of thing in it, and return about so many keyframes.
+def simulated_walk(seed: int, keyframes: int = 300, width: int = 320, height: int = 240) -> list[Frame]:
+    """Walk through the simulated room `seed`, one of every kind of thing in it, and return at most about so many keyframes.
 
     Raises:
         SimulationError: the room cannot be built or drawn here.
