@@ -119,7 +119,8 @@ def paper_components(features: Float[Tensor, "n D"], theta: float, chunk: int = 
 def coverage(features: Float[Tensor, "n D"], components: Float[Tensor, "t D"], theta: float) -> Coverage:
     """Measure the cosine of every non-zero feature to its nearest component."""
     keys = unit(components.float()).T.contiguous()
-    nearest = [(unit(block.float()) @ keys).amax(dim=1) for block in features.split(_BLOCK)]
+    blocks = (features[start : start + _BLOCK] for start in range(0, len(features), _BLOCK))
+    nearest = [(unit(block.float()) @ keys).amax(dim=1) for block in blocks]
     return Coverage.of(torch.cat(nearest)[(features != 0).any(dim=1)], theta)
 
 
