@@ -41,7 +41,7 @@ class GeometrySettings:
     """Weight of the mean scale [1/m]: unneeded Gaussians shrink."""
     exposure: Literal["auto", "on", "off"] = "auto"
     """Learn a gain and an offset per training picture and channel; auto: where the pictures' brightness disagrees."""
-    refine_poses: Literal["auto", "on", "off"] = "off"
+    refine_poses: Literal["auto", "on", "off"] = "auto"
     """Correct the pose of each training picture; auto: where the pictures disagree with their poses."""
     align_held_out: bool = False
     """Also measure held-out views at poses aligned by their own pixels; done anyway where poses were refined."""

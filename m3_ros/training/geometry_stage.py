@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,11 @@ from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedB
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
 from m3_ros.training.losses import depth_loss, photometric_loss, psnr_db, regularisation
-from m3_ros.training.pose_refinement import poses_disagree
+from m3_ros.training.pose_refinement import Stack, refine_poses, report
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
-from m3_ros.training.schedule import fraction_done, quality_is_due, stopped_by_quality
+from m3_ros.training.schedule import Clock, fraction_done, quality_is_due, stopped_by_quality
 from m3_ros.training.trainee import Trainee
-from m3_ros.training.views import View, make_split
+from m3_ros.training.views import View, make_split, split_frames
 
 __all__ = ["GeometryResult", "GeometrySettings", "train_geometry"]
 
@@ -36,8 +37,6 @@ _REPORT_EVERY_S = 0.5
 _DENSIFY_BETWEEN = (0.04, 0.6)
 """Part of the schedule in which Gaussians are added."""
 _DENSIFICATIONS = 12
-_POSE_DECISION = 0.1
-"""Part of the schedule after which poses are looked at, and refined from then on."""
 _EXPOSURE_DECISION = 0.15
 """Part of the schedule after which exposure is looked at."""
 _ERROR_VIEWS = 10
@@ -97,41 +96,49 @@ class _Stage:
         self._begin = self._reported = self._saved = time.monotonic()
         self._settings, self._progress, self._cancelled = settings, progress, cancelled
         self._warnings = check_frames(frames)
-        device = _device(settings)
-        split = make_split(frames, settings, device)
-        self._checkpoint: Path | None = None
-        self._stop_if_cancelled()
-        self._trainee = Trainee(frames, split, settings, device)
+        self._given = np.stack([frame.T_map_camera for frame in frames])
         self._owner = disk.fingerprint(frames, settings) if checkpoint is not None else {}
+        self._checkpoint: Path | None = None
         if checkpoint is not None and checkpoint.exists():
-            self._resume(checkpoint)
+            self._trainee = self._resumed(frames, checkpoint)
         else:
-            self._start(frames, points)
+            self._trainee = self._started(frames, points)
         self._checkpoint = checkpoint
 
-    def _start(self, frames: Sequence[Frame], points: PointCloud | None) -> None:
-        """Seed the field, and settle what the settings say outright."""
-        settings, trainee = self._settings, self._trainee
+    def _started(self, frames: Sequence[Frame], points: PointCloud | None) -> Trainee:
+        """Refine the poses, seed the field, and settle what the settings say outright."""
+        settings, check = self._settings, self._stop_if_cancelled
+        check()
+        training, _ = split_frames(len(frames), settings.held_out_every)
+        refined = None
+        if settings.refine_poses != "off":
+            refined = refine_poses(frames, training, settings.refine_poses, settings.depth_edge_px, check)
+        posed = frames if refined is None else _at(frames, refined)
+        trainee = Trainee(make_split(posed, settings, _device(settings)), settings)
+        trainee.position.poses_refined = refined is not None
         has_depth = any(view.depth is not None for view in trainee.split.views)
         count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
-        chosen = [frames[i] for i in trainee.split.training]
-        edge, check = settings.depth_edge_px, self._stop_if_cancelled
-        trainee.seed(make_seeds(chosen, count, edge, settings.seed, points, check=check))
+        chosen = [posed[i] for i in training]
+        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed, points, check=check))
         trainee.position.exposure_decided = settings.exposure != "auto"
-        trainee.position.poses_decided = settings.refine_poses == "off"
         if settings.exposure == "on":
             trainee.compensate_exposure()
-        views, held_out = len(trainee.split.training), len(trainee.split.held_out)
+        trainee.clock = Clock(time.monotonic() - self._begin)
+        views, held_out = len(training), len(trainee.split.held_out)
         _log.info("geometry: %d views, %d held out, %d Gaussians to start with", views, held_out, len(trainee.field))
+        return trainee
 
-    def _resume(self, path: Path) -> None:
+    def _resumed(self, frames: Sequence[Frame], path: Path) -> Trainee:
         """Go on from a checkpoint."""
         parts, position = disk.load_checkpoint(path, self._owner)
         try:
-            self._trainee.restore(parts, position)
+            posed = _at(frames, parts["poses"]["T_map_camera"].numpy())
+            trainee = Trainee(make_split(posed, self._settings, _device(self._settings)), self._settings)
+            trainee.restore(parts, position)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(f"the checkpoint {path} is corrupt ({error}): delete it to train anew") from error
         _log.info("geometry: going on from step %d of %s", position.steps, path)
+        return trainee
 
     def run(self) -> StoppedBy:
         """Optimise until a budget is used up; returns which."""
@@ -143,7 +150,6 @@ class _Stage:
                 return why
             number = trainee.next_view()
             image = self._step(number, self._view(number, fraction), fraction)
-            self._decide_poses_when_due(fraction)
             self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
             self._report(fraction, image, self._view(number, fraction))
@@ -154,22 +160,22 @@ class _Stage:
     def result(self, stopped_by: StoppedBy) -> GeometryResult:
         """Measure the held-out views and put together what the stage made."""
         settings, trainee, position = self._settings, self._trainee, self._trainee.position
-        seconds, gaussians, T_map_camera = trainee.clock.seconds, trainee.field.finished(), trainee.all_poses()
+        seconds, gaussians, T_map_camera = trainee.clock.seconds, trainee.field.finished(), trainee.split.T_map_camera
         if position.skipped:
             _log.warning("%d of %d steps were skipped: a value was not finite", position.skipped, position.steps)
-        quality = trainee.held_out_quality(gaussians, T_map_camera)
-        curve, report, alignment = tuple(position.curve), None, math.nan
+        quality = trainee.held_out_quality(gaussians)
+        curve, poses, alignment = tuple(position.curve), None, math.nan
         if settings.curve_every_s > 0:
             curve = (*curve, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
-        if settings.align_held_out or trainee.poses is not None:
-            alignment = trainee.aligned_quality(gaussians, T_map_camera).mean_db
-        if trainee.poses is not None:
-            before = trainee.held_out_quality(gaussians, trainee.given)
-            report = trainee.poses.report(before.mean_db, quality.mean_db)
+        if settings.align_held_out or position.poses_refined:
+            alignment = trainee.aligned_quality(gaussians).mean_db
+        if position.poses_refined:
+            before, training = trainee.held_out_quality(gaussians, self._given), list(trainee.split.training)
+            poses = report(self._given[training], T_map_camera[training], before.mean_db, quality.mean_db)
         return GeometryResult(
             gaussians, quality.mean_db, trainee.split.held_out, quality.compensated, quality.mean_raw_db,
             trainee.exposure is not None, position.steps, position.skipped, time.monotonic() - self._begin,
-            curve, T_map_camera, report, alignment, stopped_by, position.initialisation, self._warnings,
+            curve, T_map_camera, poses, alignment, stopped_by, position.initialisation, self._warnings,
         )  # fmt: skip
 
     def _view(self, number: int, fraction: float) -> View:
@@ -189,8 +195,6 @@ class _Stage:
             sound = trainee.field.step(fraction)
             if trainee.exposure is not None:
                 trainee.exposure.step(sound, fraction)
-        if sound and trainee.poses is not None:
-            trainee.poses.visit(number, drawn, image, view)
         trainee.position.steps += 1
         trainee.position.skipped += not sound
         return image.detach()
@@ -203,17 +207,6 @@ class _Stage:
             loss = loss + settings.depth_weight * measured
         loss = view.weight * loss + regularisation(gaussians, settings)
         return loss if exposure is None else loss + exposure.anchor()
-
-    def _decide_poses_when_due(self, fraction: float) -> None:
-        """Look once, with a roughly trained field, whether poses have to be refined."""
-        trainee = self._trainee
-        if trainee.position.poses_decided or fraction < _POSE_DECISION:
-            return
-        trainee.position.poses_decided = True
-        views = [(i, trainee.view(i)) for i in trainee.pick_views(2 * _ERROR_VIEWS)]
-        if self._settings.refine_poses == "on" or poses_disagree(trainee.field.detached(), views, trainee.exposed):
-            _log.info("the poses are refined")
-            trainee.refine_poses()
 
     def _decide_exposure_when_due(self, fraction: float) -> None:
         """Look once, with a roughly trained field, whether exposure has to be compensated."""
@@ -259,7 +252,7 @@ class _Stage:
         curve = trainee.position.curve
         if every > 0 and trainee.clock.seconds >= every * (len(curve) + 1):
             with trainee.clock.paused():
-                psnr = trainee.held_out_quality(trainee.field.finished(), trainee.all_poses()).mean_db
+                psnr = trainee.held_out_quality(trainee.field.finished()).mean_db
             curve.append(CurvePoint(trainee.clock.seconds, trainee.position.steps, psnr, len(trainee.field)))
 
     def _save_when_due(self) -> None:
@@ -286,6 +279,11 @@ class _Stage:
             disk.save_checkpoint(self._checkpoint, self._owner, *self._trainee.state())
             kept = f"run it again to go on from the checkpoint {self._checkpoint}"
         raise Cancelled(f"training was cancelled in the geometry stage; {kept}")
+
+
+def _at(frames: Sequence[Frame], T_map_camera: Stack) -> list[Frame]:
+    """Return the same pictures as taken from other poses."""
+    return [replace(frame, T_map_camera=T) for frame, T in zip(frames, T_map_camera, strict=True)]
 
 
 def _device(settings: GeometrySettings) -> torch.device:

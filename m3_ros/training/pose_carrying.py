@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from m3_ros.training.pose_refinement import exp, rotation_vector
+from m3_ros.training.twists import exp, rotation_vector
 
 Stack = Float[NDArray[np.float64], "V 4 4"]
 

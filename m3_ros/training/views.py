@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from m3_ros.geometry.pose import Transform, inverse
@@ -21,6 +22,10 @@ _SHARP = 0.7
 """A picture with this share of its neighbours' sharpness counts fully."""
 _LEAST_WEIGHT = 0.3
 """Weight of the blurriest picture: it may be the only one of its place."""
+
+
+AllPoses = Float[NDArray[np.float64], "F 4 4"]
+"""T_map_camera of every frame."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,8 @@ class Split:
     """Numbers of the frames that are kept from training."""
     held_out_views: tuple[View, ...]
     """Their views."""
+    T_map_camera: AllPoses
+    """Poses of all frames."""
 
 
 def make_split(frames: Sequence[Frame], settings: GeometrySettings, device: torch.device) -> Split:
@@ -124,8 +131,9 @@ def make_split(frames: Sequence[Frame], settings: GeometrySettings, device: torc
         for frame, weight in zip(chosen, sharpness_weights(chosen), strict=True)
     ]
     kept = [make_view(frames[i], settings.depth_edge_px, device) for i in held_out]
+    poses = np.stack([frame.T_map_camera for frame in frames])
     halved = [view.halved() for view in views] if settings.coarse_share > 0 else views
-    return Split(tuple(training), tuple(views), tuple(halved), tuple(held_out), tuple(kept))
+    return Split(tuple(training), tuple(views), tuple(halved), tuple(held_out), tuple(kept), poses)
 
 
 def split_frames(count: int, held_out_every: int) -> tuple[list[int], list[int]]:

@@ -88,7 +88,7 @@ def test_frames_of_several_cameras_and_sizes_train():
 
 def test_pictures_too_small_to_compare_train():
     train([toy_frame(i, 6, 3, 2) for i in range(6)])
-    train([toy_frame(i, 6, 1, 1) for i in range(6)], coarse_share=0.0)
+    train([toy_frame(i, 7, 1, 1) for i in range(1, 7)], coarse_share=0.0)
 
 
 @pytest.mark.parametrize("depth", [True, False])

@@ -12,25 +12,30 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.training.checkpoint import fingerprint, load_checkpoint
 from m3_ros.training.geometry_result import CurvePoint
 from m3_ros.training.geometry_stage import GeometrySettings, train_geometry
+from m3_ros.training.trainee import Trainee
 
 FRAMES = toy_frames(10)
 SETTINGS = GeometrySettings(steps=40, max_seconds=math.inf, max_gaussians=500, exposure="on", refine_poses="on")
 FIELDS = ("means", "quats", "scales", "opacities", "sh0", "shN")
 
 
-def stop_after(steps):
-    asked = []
+def train_until(steps, path, settings=SETTINGS, frames=FRAMES):
+    """Train and cancel after some steps."""
+    taken = []
+    original = Trainee.next_view
 
-    def cancelled():
-        asked.append(None)
-        return len(asked) > steps + 1  # it is also asked once before the first step
+    def counted(trainee):
+        taken.append(None)
+        return original(trainee)
 
-    return cancelled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainee, "next_view", counted)
+        train_geometry(frames, settings, cancelled=lambda: len(taken) >= steps, checkpoint=path)
 
 
 def interrupt(path, steps, settings=SETTINGS, frames=FRAMES):
     with pytest.raises(Cancelled, match=path.name):
-        train_geometry(frames, settings, cancelled=stop_after(steps), checkpoint=path)
+        train_until(steps, path, settings, frames)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +48,15 @@ def interrupted(tmp_path_factory):
 def test_going_on_gives_the_same_bits_as_never_stopping(tmp_path):
     whole = train_geometry(FRAMES, SETTINGS)
     path = tmp_path / "geometry.ckpt"
-    interrupt(path, 3)  # before poses are refined
+    interrupt(path, 3)
     interrupt(path, 14)
     assert load_checkpoint(path, fingerprint(FRAMES, SETTINGS))[1].steps == 17
     parts = train_geometry(FRAMES, SETTINGS, checkpoint=path)
     assert all(torch.equal(getattr(whole.gaussians, f), getattr(parts.gaussians, f)) for f in FIELDS)
     assert np.array_equal(whole.T_map_camera, parts.T_map_camera)
     assert (whole.psnr_db, whole.steps) == (parts.psnr_db, parts.steps)
-    assert whole.compensated and parts.compensated
+    assert whole.compensated
+    assert parts.compensated
 
 
 def test_a_checkpoint_is_removed_when_the_training_is_done(tmp_path):
@@ -131,4 +137,4 @@ def test_a_corrupt_checkpoint_is_refused(tmp_path, interrupted, damage):
 def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="cannot be written"):
-        train_geometry(FRAMES, SETTINGS, cancelled=stop_after(2), checkpoint=tmp_path / "file" / "geometry.ckpt")
+        train_until(2, tmp_path / "file" / "geometry.ckpt")
