@@ -5,7 +5,8 @@ from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection,
 from m3_ros.memory.components import Coverage, MemoryBank, paper_components
 from m3_ros.memory.cover import cover_components
 from m3_ros.memory.lift import Lifted, View, lift
-from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, SpatialMemory
+from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, Recipe, SpatialMemory, Walk
+from m3_ros.memory.walks import compose, remove_walk, visibility, with_walk
 
 __all__ = [
     "Coverage",
@@ -15,8 +16,11 @@ __all__ = [
     "MemoryBank",
     "PrincipalQueries",
     "Provenance",
+    "Recipe",
     "SpatialMemory",
     "View",
+    "Walk",
+    "compose",
     "cover_components",
     "fit_tau",
     "frozen_projection",
@@ -24,5 +28,8 @@ __all__ = [
     "load_memory",
     "paper_components",
     "pca_projection",
+    "remove_walk",
     "save_memory",
+    "visibility",
+    "with_walk",
 ]

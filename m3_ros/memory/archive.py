@@ -24,14 +24,22 @@ from m3_ros.errors import MemoryFormatError
 from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.components import Coverage, MemoryBank
-from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, SpatialMemory
+from m3_ros.memory.lift import Lifted
+from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, Recipe, SpatialMemory, Walk
 from m3_ros.splat.gaussians import Gaussians
 
 FORMAT = "m3_ros memory"
-VERSION = 1
+VERSION = 2
 MANIFEST = "memory.json"
 Manifest = dict[str, Any]
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {}
+
+
+def _without_walks(manifest: Manifest) -> Manifest:
+    """Version 1 knew no walks: its queries stand for themselves, and nothing can be taken away from them."""
+    return manifest | {"version": 2, "walks": []}
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _without_walks}
 """Turns a manifest of version v into one of version v + 1; one entry for each version that was ever released."""
 
 _DATA_FILE = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.safetensors")
@@ -106,14 +114,42 @@ def _tensors(memory: SpatialMemory) -> dict[str, dict[str, Tensor]]:
         },
     }
     for i, entry in enumerate(memory.principal_queries):
-        groups[f"encoder_{i}"] = {
-            "queries": entry.queries.half(),
-            "norms": entry.norms.float(),
-            "consistency": entry.consistency.half(),
-            "W": entry.attention.W.float(),
-            "components": entry.attention.bank.components.float(),
-        }
+        groups[f"encoder_{i}"] = _entry_tensors(entry)
+    for i, walk in enumerate(memory.walks):
+        groups[f"walk_{i}"] = _walk_tensors(walk)
     return groups
+
+
+def _entry_tensors(entry: PrincipalQueries) -> dict[str, Tensor]:
+    tensors = {
+        "queries": entry.queries.half(),
+        "norms": entry.norms.float(),
+        "consistency": entry.consistency.half(),
+        "W": entry.attention.W.float(),
+        "components": _halved(entry.attention.bank.components),
+    }
+    if entry.attention.own_keys is not None:
+        tensors["own_keys"] = entry.attention.own_keys.float()
+    if entry.recipe is not None:
+        tensors |= {
+            "to_query": entry.recipe.to_query.float(),
+            "correction": entry.recipe.correction.half(),
+            "min_weight": torch.tensor(entry.recipe.min_weight, dtype=torch.float64),
+        }
+    return tensors
+
+
+def _walk_tensors(walk: Walk) -> dict[str, Tensor]:
+    tensors = {"seen": walk.lifted[0].seen.float()}
+    for i, lifted in enumerate(walk.lifted):
+        tensors |= {f"sums_{i}": lifted.sums.float(), f"weights_{i}": lifted.weights.float()}
+    return tensors
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Return a tensor in half precision where that loses nothing: cached features and what is fitted are rounded."""
+    half = x.half()
+    return half if torch.equal(half.float(), x.float()) else x.float()
 
 
 def _manifest(memory: SpatialMemory, files: Mapping[str, Mapping[str, Any]]) -> Manifest:
@@ -135,6 +171,9 @@ def _manifest(memory: SpatialMemory, files: Mapping[str, Mapping[str, Any]]) -> 
                 "coverage": dataclasses.asdict(entry.attention.bank.coverage),
             }
             for i, entry in enumerate(memory.principal_queries)
+        ],
+        "walks": [
+            {"file": f"walk_{i}", "name": walk.name, "keyframes": walk.keyframes} for i, walk in enumerate(memory.walks)
         ],
         "files": files,
     }
@@ -224,12 +263,18 @@ def _assemble(manifest: Manifest, files: Mapping[str, Mapping[str, Tensor]]) -> 
         keyframes=Keyframes(frames["stamps_ns"].numpy(), frames["T_map_camera"].numpy(), cameras),
         provenance=Provenance(**provenance),
         map_frame=str(manifest["map_frame"]),
+        walks=tuple(_walk(entry, files[entry["file"]], len(manifest["encoders"])) for entry in manifest["walks"]),
     )
+
+
+def _walk(entry: Mapping[str, Any], stored: Mapping[str, Tensor], encoders: int) -> Walk:
+    lifted = (Lifted(stored[f"sums_{i}"], stored[f"weights_{i}"], stored["seen"]) for i in range(encoders))
+    return Walk(str(entry["name"]), int(entry["keyframes"]), tuple(lifted))
 
 
 def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> PrincipalQueries:
     bank = MemoryBank(
-        components=stored["components"],
+        components=stored["components"].float(),
         encoder_name=entry["name"],
         encoder_version=entry["encoder_version"],
         theta=entry["theta"],
@@ -237,5 +282,8 @@ def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Principa
         capped=entry["capped"],
         method=entry["method"],
     )
-    attention = MemoryAttention(bank, stored["W"], entry["tau"])
-    return PrincipalQueries(stored["queries"], stored["norms"], stored["consistency"].float(), attention)
+    attention = MemoryAttention(bank, stored["W"], entry["tau"], stored.get("own_keys"))
+    recipe = None
+    if "to_query" in stored:
+        recipe = Recipe(stored["to_query"], stored["correction"], float(stored["min_weight"]))
+    return PrincipalQueries(stored["queries"], stored["norms"], stored["consistency"].float(), attention, recipe)

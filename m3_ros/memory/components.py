@@ -1,6 +1,6 @@
 """Principal scene components: the few feature vectors that stand for everything one model saw in a place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -40,7 +40,7 @@ class MemoryBank:
     """The principal scene components (PSC) of one encoder."""
 
     components: Float[Tensor, "t D"]
-    """Chosen feature vectors as the encoder gave them, float32."""
+    """Chosen feature vectors as the encoder gave them, or what they were fitted to stand for; float32."""
     encoder_name: str
     """Encoder in the registry."""
     encoder_version: str
@@ -66,6 +66,10 @@ class MemoryBank:
     def size_bytes(self) -> int:
         """Bytes that the components take in memory."""
         return self.components.numel() * self.components.element_size()
+
+    def standing_for(self, components: Float[Tensor, "t D"]) -> "MemoryBank":
+        """Return the bank with the same components standing for other vectors: those fitted to all that was seen."""
+        return replace(self, components=components)
 
 
 @dataclass(frozen=True)

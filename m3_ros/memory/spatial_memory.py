@@ -17,7 +17,32 @@ from torch import Tensor
 from m3_ros.errors import MemoryFormatError
 from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
+from m3_ros.memory.lift import Lifted
 from m3_ros.splat.gaussians import Gaussians
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How sums over views become principal queries, so that a walk can be added or taken away."""
+
+    to_query: Float[Tensor, "D s"]
+    """Projects the unit features that are summed."""
+    correction: Float[Tensor, "N s"]
+    """What the polish added to the mean of each Gaussian, float16; zero without one."""
+    min_weight: float
+    """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What one recording added to the memory."""
+
+    name: str
+    """What it is called."""
+    keyframes: int
+    """Number of its keyframes; those of a memory lie one walk after the other."""
+    lifted: tuple[Lifted, ...]
+    """Its sums for each encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +57,8 @@ class PrincipalQueries:
     """How far the views agree on the Gaussian, in [0, 1]: length of its mean unit feature."""
     attention: MemoryAttention
     """Reads the queries out of the encoder's bank."""
+    recipe: Recipe | None = None
+    """How the queries came from the walks; None: they stand for themselves."""
 
     @property
     def encoder_name(self) -> str:
@@ -107,6 +134,8 @@ class SpatialMemory:
     """Where the memory comes from."""
     map_frame: str = "map"
     """Name of the frame of every position in it."""
+    walks: tuple[Walk, ...] = ()
+    """What each recording added; empty where that was not kept."""
 
     def __post_init__(self) -> None:
         n = len(self.gaussians)
@@ -115,6 +144,8 @@ class SpatialMemory:
             raise MemoryFormatError(
                 f"a memory of {n} Gaussians needs {n} queries and visibilities; got {sorted(lengths)}"
             )
+        if any(len(walk.lifted) != len(self.principal_queries) for walk in self.walks):
+            raise MemoryFormatError("every walk of a memory needs the sums of each of its encoders")
 
     @property
     def seen(self) -> Bool[Tensor, " N"]:

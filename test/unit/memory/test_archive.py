@@ -118,7 +118,7 @@ def test_manifest_cannot_point_outside_the_folder(saved):
         load_memory(saved)
 
 
-@pytest.mark.parametrize("key", ["files", "encoders", "provenance", "map_frame"])
+@pytest.mark.parametrize("key", ["files", "encoders", "provenance", "map_frame", "walks"])
 def test_manifest_without_a_field_is_corrupt(saved, key):
     manifest = json.loads((saved / MANIFEST).read_text())
     del manifest[key]
@@ -139,6 +139,15 @@ def test_other_encoder_or_version_is_refused_by_name(saved):
         memory.queries_of("clip")
     with pytest.raises(MemoryFormatError, match="version"):
         memory.queries_of("colours", "2")
+
+
+def test_a_memory_of_version_1_is_read_as_one_whose_walks_are_unknown(coloured_room, saved):
+    manifest = json.loads((saved / MANIFEST).read_text())
+    del manifest["walks"]
+    (saved / MANIFEST).write_text(json.dumps(manifest | {"version": 1}))
+    loaded = load_memory(saved)
+    assert loaded.walks == ()
+    assert torch.equal(loaded.principal_queries[0].queries, coloured_room.memory.principal_queries[0].queries)
 
 
 def test_old_manifest_is_migrated_step_by_step():
