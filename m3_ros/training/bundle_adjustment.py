@@ -22,6 +22,8 @@ _ROUNDS_PX = ((4.0, 30.0), (2.0, 12.0), (1.0, 5.0), (0.7, 3.0))
 """Of each round: errors beyond the first count less and less, observations worse than the second leave [px]."""
 _STEPS = 6
 """Steps a round."""
+_GUESSES = 2
+"""Times that the spread of the given poses is guessed anew after a round."""
 _PIXEL_NOISE = 0.5
 """Standard deviation of a matched feature [px]."""
 _DEPTH_NOISE = (0.005, 0.01)
@@ -136,7 +138,7 @@ class _Problem:
 
     def spread(self, T_camera_map: Stack, points: Points, spread: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far the given poses seem to be off: the corrections, and what is still uncertain about them."""
-        for _ in range(_STEPS):
+        for _ in range(_GUESSES):
             uncertain = self._system(T_camera_map, points, spread, 0.0).pose_variances() * _PIXEL_NOISE**2
             squared = (np.square(_deviation(T_camera_map, self.start)) + uncertain).mean(0).reshape(2, 3).mean(1)
             spread = np.maximum(np.sqrt(squared).repeat(3), _LEAST_PRIOR)
