@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3_ros.errors import MemoryFormatError
+from m3_ros.geometry.box import OrientedBox
 from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.lift import Lifted
@@ -90,6 +91,32 @@ class Keyframes:
         return len(self.cameras)
 
 
+@dataclass(frozen=True, eq=False)
+class MemoryObject:
+    """One thing in the place, found by what is remembered and where, not by words."""
+
+    id: int
+    """Its number in the memory, the largest first, from 0."""
+    centre: Float[NDArray[np.float64], "3"]
+    """Centre of its box in the map [m]."""
+    covariance: Float[NDArray[np.float64], "3 3"]
+    """Spread of its matter [m^2]."""
+    box: OrientedBox
+    """Tight box, upright (rotated about z only)."""
+    gaussians: Bool[Tensor, " N"]
+    """Which Gaussians of the memory belong to it."""
+    codes: tuple[Float[Tensor, " s"], ...]
+    """Mean principal query of its Gaussians, for each encoder."""
+    views: tuple[int, ...]
+    """Keyframes that saw it, the best first."""
+    last_seen_ns: int
+    """Time of the last of them [ns]; -1: none shows it plainly."""
+    name: str = ""
+    """A hint: the likeliest of the names that the encoder knows; empty where it knows none."""
+    name_probability: float = 0.0
+    """Share of the votes that the name got, in [0, 1]."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a memory comes from."""
@@ -134,6 +161,8 @@ class SpatialMemory:
     """Where the memory comes from."""
     map_frame: str = "map"
     """Name of the frame of every position in it."""
+    objects: tuple[MemoryObject, ...] | None = None
+    """The things in the place; None: not looked for yet (`m3_ros.memory.list_objects` does)."""
     walks: tuple[Walk, ...] = ()
     """What each recording added; empty where that was not kept."""
 
@@ -153,20 +182,26 @@ class SpatialMemory:
         return self.visibility > 0
 
     def queries_of(self, name: str, version: str | None = None) -> PrincipalQueries:
-        """Return what the encoder called `name` remembers.
+        """Return what an encoder remembers.
+
+        A name may hold a path, and models move: an encoder of the version that the memory was made with is the one,
+        whatever it is called. Without a version, "dinov2" is also "dinov2:/models/dinov2" if there is only one.
 
         Raises:
             MemoryFormatError: the memory was made without it, or with another version of it.
         """
-        for entry in self.principal_queries:
-            if entry.encoder_name == name:
-                if version is not None and entry.encoder_version != version:
-                    raise MemoryFormatError(
-                        f"the memory was made with encoder {name!r} version {entry.encoder_version}, the one loaded "
-                        f"is {version}: "
-                        "install that version, or train the memory again"
-                    )
-                return entry
+        same = [entry for entry in self.principal_queries if entry.encoder_version == version]
+        named = [entry for entry in self.principal_queries if entry.encoder_name == name]
+        family = [p for p in self.principal_queries if p.encoder_name.partition(":")[0] == name.partition(":")[0]]
+        if same:
+            return next((entry for entry in same if entry in named), same[0])
+        if version is None and (named or (len(family) == 1 and ":" not in name)):
+            return (named or family)[0]
+        if near := named or family:
+            raise MemoryFormatError(
+                f"the memory was made with encoder {near[0].encoder_name!r} version {near[0].encoder_version}, the "
+                f"one wanted is {name!r} version {version or 'unknown'}: use those weights, or train the memory again"
+            )
         names = ", ".join(p.encoder_name for p in self.principal_queries) or "none"
         raise MemoryFormatError(
             f"the memory holds nothing of encoder {name!r} (it has: {names}): train it with this encoder"

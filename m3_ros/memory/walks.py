@@ -96,6 +96,7 @@ def _recomposed(memory: SpatialMemory, walks: tuple[Walk, ...], keyframes: Keyfr
         principal_queries=entries,
         visibility=visibility(walks, min_weight),
         keyframes=keyframes,
+        objects=None,
         walks=walks,
     )
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from m3_ros.errors import QueryError
 from m3_ros.features.encoder import Encoder, unit
 from m3_ros.memory import SpatialMemory
+from m3_ros.memory.evidence_views import ViewIndex
 from m3_ros.query.answer import Answer, Candidate, Status
 from m3_ros.query.calibration import probability
-from m3_ros.query.evidence_views import ViewIndex
 from m3_ros.query.grounding import Proposal, propose
 from m3_ros.query.likeness import likeness
 from m3_ros.query.phrase import subject
