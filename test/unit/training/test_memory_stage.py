@@ -7,8 +7,9 @@ import torch
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.query import Finder, Status
 from m3_ros.training.memory_stage import MemorySettings, build_memory
+from m3_ros.training.polish import PolishSettings
 
-SETTINGS = MemorySettings(query_dim=8, lift_width=160)
+SETTINGS = MemorySettings(query_dim=8, lift_width=160, polish=PolishSettings(steps=40))
 
 
 @pytest.fixture(scope="module")
