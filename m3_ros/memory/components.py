@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from m3_ros.errors import TrainingError
@@ -53,6 +53,10 @@ class MemoryBank:
     """The cap was reached and theta lowered."""
     method: Literal["cover", "paper"]
     """How the components were chosen."""
+    sources: Int[Tensor, "t 3"] | None = None
+    """Time stamp [ns] of the view and pixel (u, v) whose feature each component was; None: not known."""
+    captions: tuple[str, ...] = ()
+    """What each component shows, in words, where the encoder goes through words; else empty."""
 
     def __len__(self) -> int:
         return self.components.shape[0]

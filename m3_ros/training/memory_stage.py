@@ -38,6 +38,7 @@ from m3_ros.memory import (
     pca_projection,
     visibility,
 )
+from m3_ros.memory.sources import component_sources
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.feature_stream import FeatureStream, Statistics, statistics
@@ -199,7 +200,9 @@ def _bank(stream: FeatureStream, settings: MemorySettings) -> MemoryBank:
         selection = paper_components(torch.cat(list(stream)), settings.theta)
     else:
         selection = cover_components(stream, settings.theta, settings.max_components)
-    return selection.bank(stream.encoder.name, stream.encoder.version, settings.selection)
+    bank = selection.bank(stream.encoder.name, stream.encoder.version, settings.selection)
+    views = zip((frame.stamp_ns for frame in stream.frames), stream.maps(), strict=True)
+    return replace(bank, sources=component_sources(views, bank.components))
 
 
 def _projection(bank: MemoryBank, moment: Float[Tensor, "D D"], settings: MemorySettings) -> Float[Tensor, "s D"]:
