@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "build a memory from a recording",
     "ask": "find things in a memory",
     "describe": "say in words what a memory shows at a pose",
+    "trace": "show which views and pixels the memory of a pixel came from",
     "info": "say what a recording or a memory holds",
     "export": "write a memory's Gaussians as a file that other programs open",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
