@@ -25,6 +25,7 @@ from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedB
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
 from m3_ros.training.losses import depth_loss, photometric_loss, psnr_db, regularisation
+from m3_ros.training.plane_sweep import SweepSettings
 from m3_ros.training.pose_refinement import Stack, refine_poses, report
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 from m3_ros.training.schedule import Clock, fraction_done, quality_is_due, stopped_by_quality
@@ -116,10 +117,9 @@ class _Stage:
         posed = frames if refined is None else _at(frames, refined)
         trainee = Trainee(make_split(posed, settings, _device(settings)), settings)
         trainee.position.poses_refined = refined is not None
-        has_depth = any(view.depth is not None for view in trainee.split.views)
-        count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
-        chosen = [posed[i] for i in training]
-        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed, points, check=check))
+        count = max(1, round(settings.max_gaussians * settings.initial_share))
+        chosen, sweep = [posed[i] for i in training], SweepSettings.within(settings.max_seconds)
+        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed, points, sweep, check))
         trainee.position.exposure_decided = settings.exposure != "auto"
         if settings.exposure == "on":
             trainee.compensate_exposure()

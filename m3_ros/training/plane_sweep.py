@@ -81,10 +81,6 @@ class SweptView:
     guess: Depth
     """The best guess where it is not confirmed [m]; 0 where it is."""
 
-    def enlarged(self, width: int, height: int) -> Depth:
-        """Return the confirmed depth at the size of a picture, by nearest pixel."""
-        return _resized(self.depth, (height, width))
-
 
 @dataclass(frozen=True)
 class _Picture:

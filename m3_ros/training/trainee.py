@@ -32,10 +32,12 @@ class Trainee:
         self.clock = Clock()
         self.rng = np.random.default_rng(settings.seed)
         self._settings = settings
+        self._depths: dict[int, Tensor] = {}
 
     def seed(self, seeds: Seeds) -> None:
-        """Begin with new Gaussians."""
+        """Begin with new Gaussians, and take on the depth that was estimated for them."""
         self.field = Field(seeds, self._settings, self.device)
+        self._take_on({swept.frame: torch.from_numpy(swept.depth) for swept in seeds.swept})
         self.position.initial = len(self.field)
         self.position.initialisation = seeds.source
 
@@ -94,6 +96,8 @@ class Trainee:
         parts = {"field": self.field.state(), "poses": {"T_map_camera": torch.from_numpy(self.split.T_map_camera)}}
         if self.exposure is not None:
             parts["exposure"] = self.exposure.state()
+        if self._depths:
+            parts["depths"] = {str(number): depth for number, depth in self._depths.items()}
         return parts, self.position
 
     def restore(self, parts: Parts, position: Position) -> None:
@@ -105,6 +109,12 @@ class Trainee:
         if "exposure" in parts:
             self.exposure = Exposure(self.split.training, self.device)
             self.exposure.restore(parts["exposure"])
+        self._take_on({int(number): depth for number, depth in parts.get("depths", {}).items()})
+
+    def _take_on(self, depths: dict[int, Tensor]) -> None:
+        """Let training views without measured depth have the estimated one."""
+        self._depths = depths
+        self.split = self.split.with_depths(depths)
 
 
 def _no_seeds() -> Seeds:

@@ -33,6 +33,9 @@ def train_until(steps, path, settings=SETTINGS, frames=FRAMES):
         train_geometry(frames, settings, cancelled=lambda: len(taken) >= steps, checkpoint=path)
 
 
+BLIND = [replace(frame, depth=None) for frame in FRAMES]
+
+
 def interrupt(path, steps, settings=SETTINGS, frames=FRAMES):
     with pytest.raises(Cancelled, match=path.name):
         train_until(steps, path, settings, frames)
@@ -57,6 +60,16 @@ def test_going_on_gives_the_same_bits_as_never_stopping(tmp_path):
     assert (whole.psnr_db, whole.steps) == (parts.psnr_db, parts.steps)
     assert whole.compensated
     assert parts.compensated
+
+
+def test_going_on_keeps_the_depth_that_was_estimated(tmp_path):
+    path, settings = tmp_path / "geometry.ckpt", replace(SETTINGS, refine_poses="off", exposure="off")
+    whole = train_geometry(BLIND, settings)
+    assert whole.initialisation.startswith("depth of")
+    interrupt(path, 20, settings, BLIND)
+    assert any(name.startswith("depths/") for name in load_file(path))
+    parts = train_geometry(BLIND, settings, checkpoint=path)
+    assert torch.equal(whole.gaussians.means, parts.gaussians.means)
 
 
 def test_a_checkpoint_is_removed_when_the_training_is_done(tmp_path):

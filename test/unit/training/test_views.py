@@ -62,3 +62,16 @@ def test_a_split_holds_every_frame_once():
     assert (len(split.views), len(split.held_out_views)) == (7, 3)
     assert split.halved[0].width == 32
     assert split.T_map_camera.shape == (10, 4, 4)
+
+
+def test_estimated_depth_is_taken_on_at_both_resolutions_by_the_views_it_belongs_to():
+    frames = [replace(toy_frame(i, 9), depth=None) for i in range(9)]
+    split = make_split(frames, GeometrySettings(held_out_every=4, coarse_share=0.2), CPU)
+    depth = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    lent = split.with_depths({1: depth})
+    assert [view.depth is not None for view in lent.views] == [i == 1 for i in range(len(split.views))]
+    large = lent.views[1].depth
+    assert large.shape == (lent.views[1].height, lent.views[1].width)
+    assert (large[0, 0], large[0, -1], large[-1, 0], large[-1, -1]) == (1.0, 2.0, 3.0, 0.0)
+    assert lent.halved[1].depth.shape == (lent.halved[1].height, lent.halved[1].width)
+    assert lent.halved[0] is split.halved[0]
