@@ -61,6 +61,8 @@ def lift(
     to_query: Sequence[Float[Tensor, "D s"]],
     width: int,
     accumulate: Accumulate | None = None,
+    *,
+    normalised: bool = True,
 ) -> tuple[Lifted, ...]:
     """Project unit teacher features to queries and sum them over the Gaussians by their alpha-weights.
 
@@ -74,6 +76,7 @@ def lift(
         to_query: W^+ of each encoder.
         width: width [px] at which the Gaussians are splatted; the height follows from the camera.
         accumulate: stands in for m3_ros.splat.accumulate.
+        normalised: sum features at length one; else as they are.
 
     Returns:
         The sums of each encoder.
@@ -87,7 +90,9 @@ def lift(
     for view in views:
         camera = lifting_camera(view.camera, width)
         maps = zip(view.feature_maps, to_query, strict=True)
-        values = torch.cat([x for seen_by, matrix in maps for x in _projected(seen_by, matrix, camera)], dim=-1)
+        values = torch.cat(
+            [x for seen_by, matrix in maps for x in _projected(seen_by, matrix, camera, normalised)], dim=-1
+        )
         s, w = accumulate(gaussians, *pinhole(camera, view.T_map_camera), camera.width, camera.height, values[None])
         sums += s
         seen += w
@@ -108,15 +113,16 @@ def lifting_camera(camera: Camera, width: int) -> Camera:
 
 
 def _projected(
-    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera
+    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera, normalised: bool
 ) -> tuple[Float[Tensor, "H W s"], Float[Tensor, "H W 1"]]:
-    """Return projected unit features at the lifting size, zero where there is none, and a mask of where there is one.
+    """Return projected features at the lifting size, zero where there is none, and a mask of where there is one.
 
     Grids are interpolated between cell centres, regions are not: two regions' vectors never mix.
     """
     width, height = camera.width, camera.height
     if feature_map.index is None:
-        queries = (unit(feature_map.features.float()) @ to_query).movedim(-1, 0)[None]
+        x = feature_map.features.float()
+        queries = ((unit(x) if normalised else x) @ to_query).movedim(-1, 0)[None]
         valid = feature_map.valid.float()[None, None]
         size = (height, width)
         mask = torch.nn.functional.interpolate(valid, size, mode="bilinear", align_corners=False)
@@ -126,5 +132,6 @@ def _projected(
     v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     scale_u, scale_v = feature_map.image_size[0] / width, feature_map.image_size[1] / height
     vectors, valid_at = feature_map.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
-    queries_at = unit(vectors.float()) @ to_query * valid_at[:, None]
+    x = vectors.float()
+    queries_at = (unit(x) if normalised else x) @ to_query * valid_at[:, None]
     return queries_at.reshape(height, width, -1), valid_at.reshape(height, width, 1).float()
