@@ -12,7 +12,10 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.training.checkpoint import fingerprint, load_checkpoint
 from m3_ros.training.geometry_result import CurvePoint
 from m3_ros.training.geometry_stage import GeometrySettings, train_geometry
+from m3_ros.training.plane_sweep import SweptView
+from m3_ros.training.seeds import Seeds
 from m3_ros.training.trainee import Trainee
+from m3_ros.training.views import make_split
 
 FRAMES = toy_frames(10)
 SETTINGS = GeometrySettings(steps=40, max_seconds=math.inf, max_gaussians=500, exposure="on", refine_poses="on")
@@ -62,14 +65,16 @@ def test_going_on_gives_the_same_bits_as_never_stopping(tmp_path):
     assert parts.compensated
 
 
-def test_going_on_keeps_the_depth_that_was_estimated(tmp_path):
-    path, settings = tmp_path / "geometry.ckpt", replace(SETTINGS, refine_poses="off", exposure="off")
-    whole = train_geometry(BLIND, settings)
-    assert whole.initialisation.startswith("depth of")
-    interrupt(path, 20, settings, BLIND)
-    assert any(name.startswith("depths/") for name in load_file(path))
-    parts = train_geometry(BLIND, settings, checkpoint=path)
-    assert torch.equal(whole.gaussians.means, parts.gaussians.means)
+def test_going_on_keeps_the_depth_that_was_estimated():
+    settings = replace(SETTINGS, held_out_every=0)
+    depth, point = np.ones((6, 8), np.float32), np.zeros((1, 3), np.float32)
+    one = np.ones(1, np.float32)
+    trainee, later = (Trainee(make_split(BLIND, settings, torch.device("cpu")), settings) for _ in range(2))
+    trainee.seed(Seeds(point, point, point, one, 0.5 * one, "a sweep", (SweptView(3, depth, 0 * depth),)))
+    later.restore(*trainee.state())
+    for restored in (trainee, later):
+        assert [view.depth is not None for view in restored.split.views] == [i == 3 for i in range(len(BLIND))]
+        assert bool((restored.split.views[3].depth == 1).all())
 
 
 def test_a_checkpoint_is_removed_when_the_training_is_done(tmp_path):
