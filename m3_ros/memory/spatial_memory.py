@@ -197,10 +197,10 @@ class SpatialMemory:
             return next((entry for entry in same if entry in named), same[0])
         if version is None and (named or (len(family) == 1 and ":" not in name)):
             return (named or family)[0]
-        if near := named or family:
+        if version is not None and (near := named or family):
             raise MemoryFormatError(
                 f"the memory was made with encoder {near[0].encoder_name!r} version {near[0].encoder_version}, the "
-                f"one wanted is {name!r} version {version or 'unknown'}: use those weights, or train the memory again"
+                f"one wanted is {name!r} version {version}: use those weights, or train the memory again"
             )
         names = ", ".join(p.encoder_name for p in self.principal_queries) or "none"
         raise MemoryFormatError(
