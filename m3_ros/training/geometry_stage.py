@@ -166,7 +166,8 @@ class _Stage:
         quality = trainee.held_out_quality(gaussians)
         curve, poses, alignment = tuple(position.curve), None, math.nan
         if settings.curve_every_s > 0:
-            curve = (*curve, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
+            before_the_end = (point for point in curve if point.step < position.steps)
+            curve = (*before_the_end, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
         if settings.align_held_out or position.poses_refined:
             alignment = trainee.aligned_quality(gaussians).mean_db
         if position.poses_refined:
