@@ -16,6 +16,8 @@ from m3_ros.recording.frame import Frame
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress
 
 _SAMPLE_PER_VIEW = 48
+_PRODUCTS_PER_VIEW = 1 << 31
+"""Most multiplications that a view's share of the second moment takes; some of its features stand for all beyond."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +80,14 @@ class Statistics:
 def statistics(stream: FeatureStream, seed: int, progress: ProgressCallback = ignore_progress) -> Statistics:
     """Go through the features once."""
     dim = stream.encoder.dim
+    most = max(_SAMPLE_PER_VIEW, _PRODUCTS_PER_VIEW // dim**2)
     moment, count, square, sample = torch.zeros(dim, dim), 0, 0.0, []
     generator = torch.Generator().manual_seed(seed)
     for feature_map in stream.maps(progress):
         raw = vectors(feature_map).float()
         square += float(raw.square().sum())
-        x = unit(raw)
-        moment += x.T @ x
-        count += len(x)
-        sample.append(x[torch.randperm(len(x), generator=generator)[:_SAMPLE_PER_VIEW]])
+        count += len(raw)
+        x = unit(raw[torch.randperm(len(raw), generator=generator)[:most]])
+        moment += x.T @ x * (len(raw) / max(len(x), 1))
+        sample.append(x[:_SAMPLE_PER_VIEW])
     return Statistics(moment / max(count, 1), torch.cat(sample), square / max(count, 1))

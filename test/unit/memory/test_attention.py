@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from m3_ros.features.encoder import unit
+from m3_ros.memory import attention as attention_module
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
 from m3_ros.memory.components import Coverage, MemoryBank
 from m3_ros.memory.cover import cover_components
@@ -57,6 +58,13 @@ def test_pca_projection_is_orthonormal_and_exact_on_its_subspace():
     W = pca_projection(x.T @ x / 500, 6)
     torch.testing.assert_close(W @ W.T, torch.eye(6), atol=1e-5, rtol=0)
     torch.testing.assert_close(x @ W.T @ W, x, atol=1e-4, rtol=0)
+
+
+def test_long_features_get_the_same_directions_without_a_full_decomposition(monkeypatch):
+    x = random(400, 60) * torch.logspace(0, -2, 60)
+    exact = pca_projection(x.T @ x, 6)
+    monkeypatch.setattr(attention_module, "_MOST_EXACT", 10)
+    torch.testing.assert_close(pca_projection(x.T @ x, 6), exact, atol=1e-3, rtol=0)
 
 
 def test_pca_projection_reads_out_better_than_the_frozen_one_of_the_paper():

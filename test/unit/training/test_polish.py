@@ -132,4 +132,5 @@ def test_statistics_see_every_valid_vector(views, known):
     everything = torch.cat([vectors(seen) for seen in views.streams[0].maps()]).float()
     x = unit(everything)
     torch.testing.assert_close(known.moment, x.T @ x / len(x), atol=1e-4, rtol=0)
+    assert len(known.sample) == 48 * len(views)
     assert known.mean_square == pytest.approx(float(everything.square().sum(dim=1).mean()), rel=1e-4)
