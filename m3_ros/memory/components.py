@@ -96,7 +96,7 @@ class Selection:
         )
 
 
-def paper_components(features: Float[Tensor, "n D"], theta: float, chunk: int = 5000) -> Selection:
+def paper_components(features: Float[Tensor, "n D"], theta: float, chunk: int = 512) -> Selection:
     """Choose components by the paper's Algorithm 1, faithfully.
 
     In order: a feature is passed over if it is used; otherwise, with J = {i : cos(x_j, x_i) >= theta}, it is kept and
