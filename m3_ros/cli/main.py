@@ -23,6 +23,7 @@ COMMANDS = {
     "train-encoder": "train the embedded encoder on generated rooms",
     "bench raster": "measure the rendering kernel against the processor's own limit",
     "bench train": "measure the geometry stage: quality against time",
+    "bench memory": "measure what a memory keeps of its encoders' features, and what it costs",
 }
 """Names and one-line help; the code of `some name` is m3_ros/cli/some_name.py, function `run`."""
 
