@@ -1,7 +1,7 @@
 """Lifting: what the views saw, gathered onto the Gaussians that they saw it on."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -120,18 +120,19 @@ def _projected(
     Grids are interpolated between cell centres, regions are not: two regions' vectors never mix.
     """
     width, height = camera.width, camera.height
+    x = feature_map.features.float()
+    projected = (unit(x) if normalised else x) @ to_query
     if feature_map.index is None:
-        x = feature_map.features.float()
-        queries = ((unit(x) if normalised else x) @ to_query).movedim(-1, 0)[None]
         valid = feature_map.valid.float()[None, None]
         size = (height, width)
         mask = torch.nn.functional.interpolate(valid, size, mode="bilinear", align_corners=False)
-        dense = torch.nn.functional.interpolate(queries * valid, size, mode="bilinear", align_corners=False)
+        weighted = projected.movedim(-1, 0)[None] * valid
+        dense = torch.nn.functional.interpolate(weighted, size, mode="bilinear", align_corners=False)
         keep = mask > 0.5
         return (dense / mask.clamp(min=0.5) * keep)[0].movedim(0, -1), keep[0].movedim(0, -1).float()
     v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     scale_u, scale_v = feature_map.image_size[0] / width, feature_map.image_size[1] / height
-    vectors, valid_at = feature_map.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
-    x = vectors.float()
-    queries_at = (unit(x) if normalised else x) @ to_query * valid_at[:, None]
-    return queries_at.reshape(height, width, -1), valid_at.reshape(height, width, 1).float()
+    regions = replace(feature_map, features=projected)
+    queries, valid = regions.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
+    known = valid.reshape(height, width, 1).float()
+    return queries.reshape(height, width, -1) * known, known
