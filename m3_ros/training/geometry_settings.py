@@ -16,7 +16,10 @@ class GeometrySettings:
     steps: Annotated[int, ">= 1"] = 5000
     """Optimiser steps, one view each."""
     max_seconds: Annotated[float, "> 0"] = 75.0
-    """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit."""
+    """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit.
+
+    Correcting poses, where they need it, comes on top.
+    """
     max_gaussians: Annotated[int, ">= 1"] = 60_000
     """Hard cap on the number of Gaussians."""
     initial_share: Annotated[float, "0..1"] = 0.6

@@ -111,19 +111,21 @@ class _Stage:
         settings, check = self._settings, self._stop_if_cancelled
         check()
         training, _ = split_frames(len(frames), settings.held_out_every)
-        refined = None
+        refined, begin = None, time.monotonic()
         if settings.refine_poses != "off":
             refined = refine_poses(frames, training, settings.refine_poses, settings.depth_edge_px, check)
-        posed = frames if refined is None else _at(frames, refined)
+        posed, refining_s = frames, 0.0
+        if refined is not None:
+            posed, refining_s = _at(frames, refined), time.monotonic() - begin
         trainee = Trainee(make_split(posed, settings, _device(settings)), settings)
-        trainee.position.poses_refined = refined is not None
+        trainee.position.refining_s = refining_s
         count = max(1, round(settings.max_gaussians * settings.initial_share))
         chosen, sweep = [posed[i] for i in training], SweepSettings.within(settings.max_seconds)
         trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed, points, sweep, check))
         trainee.position.exposure_decided = settings.exposure != "auto"
         if settings.exposure == "on":
             trainee.compensate_exposure()
-        trainee.clock = Clock(time.monotonic() - self._begin)
+        trainee.clock = Clock(time.monotonic() - self._begin - refining_s)
         views, held_out = len(training), len(trainee.split.held_out)
         _log.info("geometry: %d views, %d held out, %d Gaussians to start with", views, held_out, len(trainee.field))
         return trainee
@@ -168,11 +170,13 @@ class _Stage:
         if settings.curve_every_s > 0:
             before_the_end = (point for point in curve if point.step < position.steps)
             curve = (*before_the_end, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
-        if settings.align_held_out or position.poses_refined:
+        if settings.align_held_out or position.refining_s > 0:
             alignment = trainee.aligned_quality(gaussians).mean_db
-        if position.poses_refined:
+        if position.refining_s > 0:
             before, training = trainee.held_out_quality(gaussians, self._given), list(trainee.split.training)
-            poses = report(self._given[training], T_map_camera[training], before.mean_db, quality.mean_db)
+            poses = report(
+                self._given[training], T_map_camera[training], before.mean_db, quality.mean_db, position.refining_s
+            )
         return GeometryResult(
             gaussians, quality.mean_db, trainee.split.held_out, quality.compensated, quality.mean_raw_db,
             trainee.exposure is not None, position.steps, position.skipped, time.monotonic() - self._begin,

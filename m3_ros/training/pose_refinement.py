@@ -105,11 +105,11 @@ def without_common_motion(given: Stack, refined: Stack) -> Stack:
     return np.asarray(inverse(transform(R, shift)) @ refined)
 
 
-def report(given: Stack, refined: Stack, psnr_before_db: float, psnr_after_db: float) -> PoseReport:
-    """Return how far training poses were moved, and what it was worth on held-out views [dB]."""
+def report(given: Stack, refined: Stack, psnr_before_db: float, psnr_after_db: float, seconds: float) -> PoseReport:
+    """Return how far training poses were moved, what it was worth on held-out views [dB], and how long it took [s]."""
     pairs = zip(given, refined, strict=True)
     metres, radians = np.array([motion_between(a, b) for a, b in pairs]).T
     return PoseReport(
         float(metres.mean()), float(metres.max()), float(radians.mean()), float(radians.max()),
-        psnr_before_db, psnr_after_db,
+        psnr_before_db, psnr_after_db, seconds,
     )  # fmt: skip

@@ -56,8 +56,8 @@ class Position:
     """Densifications done."""
     exposure_decided: bool = False
     """Whether it is known if exposure has to be compensated."""
-    poses_refined: bool = False
-    """Whether the poses were corrected."""
+    refining_s: float = 0.0
+    """Time that correcting the poses took [s]; 0: they were not."""
     order: list[int] = field(default_factory=list)
     """Views still to be visited in this round."""
     random: dict[str, Any] = field(default_factory=dict)
