@@ -18,7 +18,7 @@ _CHUNK = 8192
 _EPS = 1e-6
 _MOST_EXACT = 1024
 _SPARE = 16
-_ROUNDS = 24
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def pca_projection(second_moment: Float[Tensor, "D D"], query_dim: int) -> Float
 
     With q = W x the product q W is the best rank-s image of x, so that queries can be had by projection alone.
     """
-    W = _leading(second_moment.double(), min(query_dim, second_moment.shape[0])).T
+    W = _leading(second_moment, min(query_dim, second_moment.shape[0])).T
     largest = W.gather(1, W.abs().argmax(dim=1, keepdim=True))
     signed: Tensor = (W * torch.sign(largest)).float().contiguous()
     return signed
@@ -165,7 +165,7 @@ def _leading(matrix: Float[Tensor, "D D"], count: int) -> Float[Tensor, "D s"]:
         _, rotation = torch.linalg.eigh(basis.T @ matrix @ basis)
         vectors: Tensor = basis @ rotation
     else:
-        _, vectors = torch.linalg.eigh(matrix)
+        _, vectors = torch.linalg.eigh(matrix.double())
     return vectors[:, -count:].flip(dims=[1])
 
 

@@ -189,7 +189,10 @@ def _polished(
     polish(views, learners, settings.polish, progress, cancelled)
     entries = []
     for start, learner, mean, sums in zip(starts, learners, means, lifted, strict=True):
-        recipe = Recipe(torch.linalg.pinv(start.W), (learner.result() - mean).half(), settings.min_weight)
+        doubt = settings.polish.doubt if settings.initial == "lift" else 0.0
+        trust = sums.weights / (sums.weights + doubt).clamp(min=1e-9)
+        correction = (learner.result() - mean) * trust[:, None]
+        recipe = Recipe(torch.linalg.pinv(start.W), correction.half(), settings.min_weight)
         entry = compose(learner.attention(), recipe, sums)
         entries.append(entry if settings.keep_sums else replace(entry, recipe=None))
     return tuple(entries)

@@ -39,6 +39,9 @@ class PolishSettings:
     """Learning rate of W and of the logarithm of tau (three times as fast); 0: they stay."""
     component_rate: Annotated[float, ">= 0"] = 2e-3
     """Learning rate of what the components stand for, as a share of the features' size; 0: they stay."""
+    doubt: Annotated[float, ">= 0"] = 20.0
+    """A lifted Gaussian whose alpha-weights sum to this over all views [px] moves half as far as the steps took it, one
+    that is seen better moves farther: what few pixels say is noise in part."""
     ridge: Annotated[float, "> 0"] = 1.0
     """How much data a component outweighs when what it stands for is fitted [pixels]."""
     seed: int = 0
