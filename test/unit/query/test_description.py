@@ -61,5 +61,5 @@ def test_an_empty_prompt_is_refused(describer, frames):
 
 
 def test_a_memory_of_other_weights_is_refused(describer, tmp_path):
-    with pytest.raises(MemoryFormatError, match="made with encoder .* version"):
+    with pytest.raises(MemoryFormatError, match=r"made with encoder .* version"):
         Describer(describer.memory, load_encoder(f"multimodal:{save_mllama(tmp_path, seed=1)}", FLOAT))
