@@ -10,10 +10,18 @@ if TYPE_CHECKING:
     from m3_ros.evaluation.raster_benchmark import Comparisons, RasterRow
 
 
+_HEAD = """\
+All times in ms. fwd, f+b: render() without and with gradients. prep, blend f, blend b, gather: what the kernel does in
+f+b; the rest is torch. limit: time in which the processor could issue the vector instructions of both blending passes.
+xlimit: these passes over the limit; xcall: f+b over the limit. MB: memory that f+b needs. faults: pages it maps anew.
+  image Gaussians chan isa      thr     fwd     f+b   prep blend f blend b gather  limit xlimit xcall     MB faults"""
+
+
 def run(
     isa: tuple[str, ...] = (),
     threads: tuple[int, ...] = (),
     channels: tuple[int, ...] = (),
+    width: tuple[int, ...] = (),
     json_document: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Measure the rendering kernel against the processor's own limit.
@@ -22,15 +30,17 @@ def run(
         isa: Instruction sets, e.g. `avx512 avx2`; default: every one that this processor can run.
         threads: Numbers of threads; default: 1 and 2, or only 1 where there is but one processor.
         channels: Only rows with these numbers of channels; default: all.
+        width: Only rows with images of these widths; default: all.
         json_document: One JSON document instead of a table.
     """
     from m3_ros.evaluation import raster_benchmark as bench
 
     wanted = bench.cases(isa or bench.usable_isas(), threads or bench.usable_threads())
+    wanted = [c for c in wanted if (not channels or c.channels in channels) and (not width or c.width in width)]
     rows = []
     if not json_document:
-        print("image, Gaussians, channels, isa, threads: forward, forward + backward; x the limit; memory; page faults")
-    for row in bench.measure([case for case in wanted if not channels or case.channels in channels]):
+        print(_HEAD)
+    for row in bench.measure(wanted):
         rows.append(row)
         if not json_document:
             print(_line(row), flush=True)
@@ -44,9 +54,10 @@ def run(
 
 def _line(row: "RasterRow") -> str:
     return (
-        f"{row.width}x{row.height} {row.gaussians:7} {row.channels:4} {row.isa:8} {row.threads}: "
-        f"{row.forward_ms:7.1f} ms {row.forward_backward_ms:7.1f} ms; {row.limit_ratio:5.2f}x; "
-        f"{row.peak_mb:6.1f} MB; {row.page_faults}"
+        f"{row.width}x{row.height} {row.gaussians:9} {row.channels:4} {row.isa:8} {row.threads:3} "
+        f"{row.forward_ms:7.1f} {row.forward_backward_ms:7.1f} {row.prepare_ms:6.2f} {row.blend_forward_ms:7.2f} "
+        f"{row.blend_backward_ms:7.2f} {row.gather_ms:6.2f} {row.limit_ms:6.2f} {row.limit_ratio:6.2f} "
+        f"{row.call_ratio:5.2f} {row.peak_mb:6.1f} {row.page_faults:6}"
     )
 
 

@@ -21,7 +21,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 3
+_ABI = 4
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
@@ -40,6 +40,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_free": (None, [_p]),
     "m3_visible_count": (_long, [_p]),
     "m3_entry_count": (_long, [_p]),
+    "m3_stage_seconds": (None, [_p, _p]),
     "m3_registers_per_row": (_int, []),
     "m3_instructions_per_multiply_add": (_int, []),
     "m3_issue_rate": (_double, [_int]),
@@ -182,6 +183,20 @@ def check(code: int, what: str) -> None:
         raise BackendError(f"{what} ran out of memory: use fewer Gaussians, fewer channels or a smaller image")
 
 
+@dataclass(frozen=True)
+class Stages:
+    """Where the time of a view went [s]."""
+
+    prepare: float
+    """Project, sort, bin, bring the channels together."""
+    forward: float
+    """Blend."""
+    backward: float
+    """Blend again, and sum what every pair of a Gaussian and a row of pixels contributes."""
+    gather: float
+    """Add up the sums of each Gaussian, and carry them through its projection."""
+
+
 class View:
     """The Gaussians as one camera sees them: projected, sorted and binned. Lives until its backward pass is done."""
 
@@ -215,6 +230,13 @@ class View:
     def entries(self) -> int:
         """Pairs of a Gaussian and a row of sixteen pixels that the last forward pass blended."""
         return int(self._library.m3_entry_count(self._handle))
+
+    @property
+    def stages(self) -> Stages:
+        """Where the time went, of everything done with this view so far."""
+        seconds = (ctypes.c_double * 4)()
+        self._library.m3_stage_seconds(self._handle, seconds)
+        return Stages(*seconds)
 
     def forward(self, features: torch.Tensor, *out: torch.Tensor | None) -> None:
         """Blend features [N, C] into planes [C, H, W], depth, alpha and optional median depth [H, W]."""

@@ -44,7 +44,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 3; }
+int m3_abi() { return 4; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {
@@ -75,6 +75,12 @@ int64_t m3_visible_count(const void* context) { return int64_t(static_cast<const
 
 // Entries that the last forward pass blended: the work that an issue limit is computed from.
 int64_t m3_entry_count(const void* context) { return static_cast<const Context*>(context)->entries; }
+
+// Seconds spent so far in prepare, forward, backward, gather; see Seconds.
+void m3_stage_seconds(const void* context, double* out) {
+    const Seconds& s = static_cast<const Context*>(context)->seconds;
+    out[0] = s.prepare, out[1] = s.forward, out[2] = s.backward, out[3] = s.gather;
+}
 
 // Vector registers that hold one row of sixteen pixels, and instructions that one multiply-add takes.
 int m3_registers_per_row() { return kRegistersPerRow; }

@@ -86,6 +86,7 @@ bool to_visible(const Camera& c, const Projection& p, float opacity, Visible& ou
     out.u = float(p.u), out.v = float(p.v), out.z = float(p.z);
     out.a = float(p.yy / p.det), out.b = float(-p.xy / p.det), out.c = float(p.xx / p.det);
     out.rest = float(1 / p.yy);
+    out.b_over_a = out.b / out.a;
     out.opacity = opacity;
     out.cutoff = 2 * std::log(255.f * opacity);
     const double rx = std::sqrt(out.cutoff * p.xx), ry = std::sqrt(out.cutoff * p.yy);

@@ -27,14 +27,15 @@ struct SlotSums {
 struct PixelRow {
     Buffer<Row> planes, transposed;
 
-    void load(const Layout& layout, const Planes& image, size_t pixels, size_t offset, int columns);
+    // `next` pixels further on lies the row that will be loaded next.
+    void load(const Layout& layout, const Planes& image, size_t pixels, size_t offset, int columns, int next);
 };
 
 // sums[entry][kMoments + c] += weight * plane[c] for the narrow channels.
 template <int Narrow>
 M3_INLINE void scatter_narrow(TileWork& work, int used, const Row* planes, int lane_count) {
     for (int e = 0; e < used; e++) {
-        Row* sum = work.sums.data() + int64_t(work.entry[e]) * lane_count + kMoments;
+        Row* sum = in_one_register(work.sums.data() + int64_t(work.entry[e]) * lane_count + kMoments);
         const Row weight = work.weight[e];
 #pragma GCC unroll 8
         for (int c = 0; c < Narrow; c++) sum[c] += weight * planes[c];
@@ -45,36 +46,40 @@ M3_INLINE void scatter_narrow(TileWork& work, int used, const Row* planes, int l
 // blocks of sixteen channels at once. Loops over the sums are unrolled, or these would live in memory.
 template <int Entries, int Group>
 M3_INLINE void scatter_wide_block(const TileWork& work, int e, const Row* transposed, int blocks, int block, float* wide) {
-    float* out[Entries];
-    const float* weights[Entries];
+    const float* weights = reinterpret_cast<const float*>(&work.weight[e]);
+    const int* entry = &work.entry[e];
+    wide += block * 16;
     Row sum[Entries][Group];
+#pragma GCC unroll 8
+    for (int k = 0; k < Entries; k++)
 #pragma GCC unroll 4
-    for (int k = 0; k < Entries; k++) {
-        out[k] = wide + (int64_t(work.entry[e + k]) * blocks + block) * 16;
-        weights[k] = reinterpret_cast<const float*>(&work.weight[e + k]);
-#pragma GCC unroll 4
-        for (int g = 0; g < Group; g++) sum[k][g] = load(out[k] + 16 * g);
-    }
+        for (int g = 0; g < Group; g++) sum[k][g] = splat(0);
+    const Row* row = transposed + block;
 #pragma GCC unroll 2
     for (int p = 0; p < kLanes; p++) {
-        const Row* row = transposed + p * blocks + block;
+        row = in_one_register(row);
 #pragma GCC unroll 4
         for (int g = 0; g < Group; g++) {
             const Row values = row[g];
-#pragma GCC unroll 4
-            for (int k = 0; k < Entries; k++) sum[k][g] += values * weights[k][p];
+#pragma GCC unroll 8
+            for (int k = 0; k < Entries; k++) sum[k][g] += values * weights[k * kLanes];
         }
+        row += blocks, weights++;
     }
+#pragma GCC unroll 8
+    for (int k = 0; k < Entries; k++) {
+        float* out = wide + int64_t(entry[k]) * blocks * 16;
 #pragma GCC unroll 4
-    for (int k = 0; k < Entries; k++)
-#pragma GCC unroll 4
-        for (int g = 0; g < Group; g++) store(out[k] + 16 * g, sum[k][g]);
+        for (int g = 0; g < Group; g++) store(out + 16 * g, load(out + 16 * g) + sum[k][g]);
+    }
 }
 
 template <int Entries, int Group>
 M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
     int e = 0;
     for (; e + Entries <= used; e += Entries) scatter_wide_block<Entries, Group>(work, e, transposed, blocks, block, wide);
+    if constexpr (Entries > 4)
+        for (; e + 4 <= used; e += 4) scatter_wide_block<4, Group>(work, e, transposed, blocks, block, wide);
     for (; e < used; e++) scatter_wide_block<1, Group>(work, e, transposed, blocks, block, wide);
 }
 
@@ -88,7 +93,7 @@ inline void scatter_channels(TileWork& work, int used, const Layout& layout, con
     for (; block + kWideGroup <= layout.wide; block += kWideGroup)
         scatter_wide_group<kEntries, kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
     for (; block < layout.wide; block++)
-        scatter_wide_group<4, 1>(work, used, row.transposed.data(), layout.wide, block, wide);
+        scatter_wide_group<kLoneEntries, 1>(work, used, row.transposed.data(), layout.wide, block, wide);
 }
 
 // Clear what a tile collects before its first row, and write its lane sums behind its last.
@@ -96,7 +101,8 @@ void begin_tile(TileWork& work, const Context& context, SlotSums& sums, int tile
 void end_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
 
 // Ask for the memory of a Gaussian's slots some time before they are gathered: they lie anywhere.
-inline void prefetch_slots(const Context& context, const SlotSums& sums, int item) {
+// Always inlined: GCC takes a function that only prefetches for one without effect, and drops its calls.
+M3_INLINE void prefetch_slots(const Context& context, const SlotSums& sums, int item) {
     for (const Band& band : context.bands)
         for (int h = band.first[item]; h < band.first[item + 1]; h++) {
             const size_t slot = band.slot[h];
@@ -105,7 +111,14 @@ inline void prefetch_slots(const Context& context, const SlotSums& sums, int ite
         }
 }
 
-// Add up what one visible Gaussian collected in all its slots: lanes [kMoments + narrow], then wide [16 * wide].
-void gather_slots(const Context& context, const SlotSums& sums, int item, double* lanes, double* wide);
+// What one visible Gaussian collected in all its slots.
+struct Collected {
+    std::vector<double> lanes;  // [kMoments + narrow]; double, because the moments of a needle cancel
+    Buffer<float> wide;         // [16 * wide]
+
+    explicit Collected(const SlotSums& sums) : lanes(sums.lane_count) { wide.reserve(sums.wide_count + 16); }
+};
+
+void gather_slots(const Context& context, const SlotSums& sums, int item, Collected& out);
 
 }  // namespace m3

@@ -36,21 +36,22 @@ typedef float Vec8 __attribute__((vector_size(32)));
 typedef float Vec16 __attribute__((vector_size(64)));
 
 // How much the inner loops hold at once: as many sums as fit into the registers, and no more.
-//   kBlock       channels that forward blends at once
-//   kWideGroup   blocks of sixteen channels whose gradients are summed at once, for kEntries entries
-//   kSlopeSums   independent sums for each of four entries of find_slopes
+//   kBlock       channels that forward blends at once, and kLastBlock more in its last step
+//   kWideGroup   blocks of sixteen channels whose gradients are summed at once, for kEntries entries;
+//   kLoneEntries entries for which a block that is left over is summed at once
+//   kLightSums   independent sums for each of four entries of find_light
 #if defined(__AVX512F__)
 using Row = Vec16;
-constexpr int kBlock = 16, kWideGroup = 4, kEntries = 2, kSlopeSums = 2;
+constexpr int kBlock = 16, kLastBlock = 8, kWideGroup = 4, kEntries = 2, kLoneEntries = 8, kLightSums = 2;
 #elif defined(__AVX2__)
 using Row = Pair<Vec8>;
-constexpr int kBlock = 4, kWideGroup = 1, kEntries = 4, kSlopeSums = 1;
+constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1;
 #elif defined(__aarch64__)
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 4, kWideGroup = 1, kEntries = 4, kSlopeSums = 1;
+constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1;
 #else
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 2, kWideGroup = 1, kEntries = 2, kSlopeSums = 1;
+constexpr int kBlock = 2, kLastBlock = 0, kWideGroup = 1, kEntries = 2, kLoneEntries = 2, kLightSums = 1;
 #endif
 
 constexpr int kLanes = 16;
@@ -68,6 +69,33 @@ constexpr int kInstructionsPerMultiplyAdd = 1;
 #else
 constexpr int kInstructionsPerMultiplyAdd = 2;
 #endif
+
+// ---- four by four ------------------------------------------------------------------------------------------------
+// a0 b0 a1 b1, and a2 b2 a3 b3.
+M3_INLINE Vec4 zip_low(Vec4 a, Vec4 b) {
+#if defined(__SSE2__)
+    return (Vec4)_mm_unpacklo_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+    return (Vec4)vzip1q_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    return Vec4{a[0], b[0], a[1], b[1]};
+#endif
+}
+
+M3_INLINE Vec4 zip_high(Vec4 a, Vec4 b) {
+#if defined(__SSE2__)
+    return (Vec4)_mm_unpackhi_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+    return (Vec4)vzip2q_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    return Vec4{a[2], b[2], a[3], b[3]};
+#endif
+}
+
+M3_INLINE void transpose(Vec4 (&m)[4]) {
+    const Vec4 a = zip_low(m[0], m[2]), b = zip_low(m[1], m[3]), c = zip_high(m[0], m[2]), d = zip_high(m[1], m[3]);
+    m[0] = zip_low(a, b), m[1] = zip_high(a, b), m[2] = zip_low(c, d), m[3] = zip_high(c, d);
+}
 
 // ---- one register ------------------------------------------------------------------------------------------------
 template <class V>
@@ -140,15 +168,18 @@ struct Ops {
 #endif
         return r * (splat(2) - a * r);
     }
-    static M3_INLINE float sum(V a) {
+    // Sums of the lanes i, i + 4, i + 8, ...: four numbers.
+    static M3_INLINE Vec4 fold(V a) {
 #if defined(__AVX512F__)
-        if constexpr (lanes == 16) return _mm512_reduce_add_ps((__m512)a);
-#elif defined(__aarch64__)
-        if constexpr (lanes == 4) return vaddvq_f32((float32x4_t)a);
+        if constexpr (lanes == 16) {
+            const __m256d high = _mm512_maskz_extractf64x4_pd(0xf, (__m512d)a, 1);
+            return Ops<Vec8>::fold((Vec8)_mm512_castps512_ps256((__m512)a) + (Vec8)high);
+        }
 #endif
-        float total = 0;
-        for (int i = 0; i < lanes; i++) total += a[i];
-        return total;
+#if defined(__AVX2__)
+        if constexpr (lanes == 8) return (Vec4)_mm256_castps256_ps128((__m256)a) + (Vec4)_mm256_extractf128_ps((__m256)a, 1);
+#endif
+        if constexpr (lanes == 4) return a;
     }
 };
 
@@ -190,15 +221,45 @@ struct Ops<Pair<V>> {
     }
     static M3_INLINE uint32_t bits_le(P a, P b) { return H::bits_le(a.lo, b.lo) | H::bits_le(a.hi, b.hi) << H::lanes; }
     static M3_INLINE P reciprocal(P a) { return {H::reciprocal(a.lo), H::reciprocal(a.hi)}; }
-    static M3_INLINE float sum(P a) { return H::sum(a.lo + a.hi); }
+    static M3_INLINE Vec4 fold(P a) { return H::fold(a.lo + a.hi); }
 };
 
 // ---- a Row -------------------------------------------------------------------------------------------------------
 using R = Ops<Row>;
 
+// Keeps an address in one register: GCC would hold the address of every element of a row of sums in one of its own, and
+// spill most of them.
+template <class T>
+M3_INLINE T* in_one_register(T* address) {
+    asm("" : "+r"(address));
+    return address;
+}
+
 M3_INLINE Row splat(float x) { return R::splat(x); }
 M3_INLINE Row load(const float* p) { return R::load(p); }
 M3_INLINE void store(float* p, Row v) { R::store(p, v); }
+
+// Sums of the lanes of four rows.
+M3_INLINE Vec4 sums_of_four(const Row* rows) {
+    Vec4 m[4] = {R::fold(rows[0]), R::fold(rows[1]), R::fold(rows[2]), R::fold(rows[3])};
+    transpose(m);
+    return (m[0] + m[1]) + (m[2] + m[3]);
+}
+
+// out[p][c] = in[c][p] of sixteen rows; the rows of `out` lie `stride` rows apart.
+inline void transpose_rows(const Row* in, Row* out, int stride) {
+    const float* from = reinterpret_cast<const float*>(in);
+    float* to = reinterpret_cast<float*>(out);
+    for (int p = 0; p < kLanes; p += 4)
+        for (int c = 0; c < kLanes; c += 4) {
+            Vec4 m[4];
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) m[k] = Ops<Vec4>::load(from + (c + k) * kLanes + p);
+            transpose(m);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) Ops<Vec4>::store(to + (p + k) * kLanes * stride + c, m[k]);
+        }
+}
 
 M3_INLINE Row lane_numbers() {
     alignas(64) static const float numbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -9,7 +9,11 @@ from m3_ros.splat import kernel
 
 
 def row(channels=19, isa="avx512", threads=2, ms=10.0, gaussians=100_000):
-    return bench.RasterRow(320, 240, gaussians, channels, isa, threads, ms / 3, ms, 2.0, 10.0, 0)
+    stages = (0.1 * ms, 0.2 * ms, 0.4 * ms, 0.1 * ms)
+    return bench.RasterRow(
+        320, 240, gaussians, channels, isa, threads, ms / 3, ms, *stages,
+        limit_ms=0.3 * ms, limit_ratio=2.0, call_ratio=3.3, peak_mb=10.0, page_faults=0,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -53,6 +57,8 @@ def test_a_case_is_measured():
     assert (measured.width, measured.height, measured.gaussians, measured.channels) == (48, 32, 2000, 5)
     assert 0 < measured.forward_ms < measured.forward_backward_ms
     assert measured.limit_ratio > 0
+    assert measured.call_ratio > 0
+    assert min(measured.prepare_ms, measured.gather_ms) >= 0
     assert measured.peak_mb >= 0
 
 
@@ -83,6 +89,14 @@ def test_the_command_prints_rows_json_document(monkeypatch, capsys):
     monkeypatch.setattr(bench, "measure", lambda cases: iter([row(c.channels) for c in cases]))
     assert bench_raster.run(isa=("avx512",), threads=(2,), channels=(19,), json_document=True) == 0
     assert '"forward_backward_ms": 10.0' in capsys.readouterr().out
+
+
+def test_the_command_filters_rows_by_width(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "measure", lambda cases: iter([row(c.channels, ms=c.width) for c in cases]))
+    assert bench_raster.run(isa=("avx512",), threads=(2,), width=(640,), json_document=True) == 0
+    out = capsys.readouterr().out
+    assert '"forward_backward_ms": 640' in out
+    assert '"forward_backward_ms": 320' not in out
 
 
 def test_the_command_prints_a_table(monkeypatch, capsys):

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from scenes import cameras, cloud
 
 import m3_ros
 from m3_ros.errors import BackendError
@@ -86,6 +87,18 @@ def test_threads_that_spin_because_torch_came_first_are_warned_of():
     code = "import torch; from m3_ros.splat import kernel; kernel.load()"
     assert "OMP_WAIT_POLICY=passive" in imported(code).stderr
     assert imported(f"import m3_ros; {code}").stderr == ""
+
+
+def test_a_view_tells_where_its_time_went():
+    (viewmats, Ks), scene = cameras(40, 30), cloud(20, 3)
+    *geometry, features = scene.tensors()
+    view = kernel.View(tuple(geometry), viewmats[0], Ks[0], (40, 30), 0.05)
+    assert view.stages.prepare > 0 == view.stages.forward
+    view.forward(features, torch.empty(3, 30, 40), *torch.empty(2, 30, 40), None)
+    assert view.stages.forward > 0 == view.stages.backward
+    gradients = [*(torch.zeros_like(x) for x in scene.tensors()), None]
+    view.backward(tuple(geometry), 3, (torch.ones(3, 30, 40), None, None), gradients)
+    assert view.stages.backward > 0 < view.stages.gather
 
 
 def test_the_issue_rate_is_that_of_a_processor():
