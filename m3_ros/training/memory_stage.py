@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,8 +30,10 @@ from m3_ros.memory import (
     Recipe,
     SpatialMemory,
     Walk,
+    component_captions,
     compose,
     cover_components,
+    find_objects,
     fit_tau,
     frozen_projection,
     lift,
@@ -140,7 +143,8 @@ def build_memory(
     progress(Progress("memory", 1.0))
     walks = (remembered,) if settings.keep_sums else ()
     where_from = provenance or Provenance.now()
-    return SpatialMemory(gaussians, entries, visible, keyframes_of(frames), where_from, map_frame, walks=walks)
+    memory = SpatialMemory(gaussians, entries, visible, keyframes_of(frames), where_from, map_frame, walks=walks)
+    return replace(memory, objects=find_objects(memory, encoders))
 
 
 def keyframes_of(frames: Sequence[Frame]) -> Keyframes:
@@ -205,7 +209,9 @@ def _bank(stream: FeatureStream, settings: MemorySettings) -> MemoryBank:
         selection = cover_components(stream, settings.theta, settings.max_components)
     bank = selection.bank(stream.encoder.name, stream.encoder.version, settings.selection)
     views = zip((frame.stamp_ns for frame in stream.frames), stream.maps(), strict=True)
-    return replace(bank, sources=component_sources(views, bank.components))
+    speaks = any(seen.captions is not None for seen in islice(stream.maps(), 1))
+    captions = component_captions(stream.maps(), bank.components) if speaks else ()
+    return replace(bank, sources=component_sources(views, bank.components), captions=captions)
 
 
 def _projection(bank: MemoryBank, moment: Float[Tensor, "D D"], settings: MemorySettings) -> Float[Tensor, "s D"]:

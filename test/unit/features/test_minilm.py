@@ -37,7 +37,7 @@ def test_a_missing_or_broken_file_is_an_error(tmp_path, name):
     with pytest.raises(OSError, match=name):
         MiniLM.load(tmp_path)
     (tmp_path / name).write_text("{")
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r".+"):
         MiniLM.load(tmp_path)
 
 
