@@ -256,24 +256,17 @@ def test_a_picture_that_is_not_finite_moves_no_camera(trained, value):
 
 def test_training_reports_what_refinement_did(frames):
     moved = disturbed(frames)
-    settings = GeometrySettings(steps=30, max_gaussians=2000, refine_poses="on", max_seconds=60)
+    settings = GeometrySettings(steps=30, max_gaussians=2000, refine_poses="on", max_seconds=60, curve_every_s=30)
     result = train_geometry(moved, settings)
     report = result.pose_refinement
     assert 0.005 < report.mean_m <= report.max_m < 0.05
     assert 0.002 < report.mean_rad <= report.max_rad < 0.05
     assert report.psnr_after_db == result.psnr_db
     assert np.isfinite([report.psnr_before_db, result.aligned_psnr_db]).all()
-    assert 0 < report.seconds < result.seconds
+    assert 0 < report.seconds < result.seconds - result.curve[-1].seconds  # refining is not on the clock
     training = [i for i in range(24) if i not in result.held_out]
     assert (mean_error(stack(frames)[training], result.T_map_camera[training]) < (0.01, 0.005)).all()
     off = train_geometry(moved, replace(settings, refine_poses="off", steps=2, align_held_out=True))
     assert off.pose_refinement is None
     assert np.array_equal(off.T_map_camera, stack(moved))
     assert np.isfinite(off.aligned_psnr_db)
-
-
-def test_refinement_leaves_the_time_budget_to_the_field(frames):
-    settings = GeometrySettings(steps=10**6, max_gaussians=500, refine_poses="on", max_seconds=0.5, held_out_every=0)
-    result = train_geometry(disturbed(frames), settings)
-    assert result.pose_refinement.seconds > 0.2
-    assert result.steps > 1
