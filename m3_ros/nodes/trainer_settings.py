@@ -25,8 +25,8 @@ class TrainerSettings:
     """Time budget of the geometry stage [s]; 0: the preset's own."""
     max_gaussians: Annotated[int, "0..", Live()] = 0
     """Hard cap on the number of Gaussians; 0: the preset's own."""
-    refine_poses: Annotated[str, Live()] = "off"
-    """Correct the pose of each picture while the geometry is learned: on, off, or auto."""
+    refine_poses: Annotated[str, Live()] = "auto"
+    """Correct the pose of each picture first: on, off, or auto, where the pictures disagree with their poses."""
     cache_dir: Annotated[str, Live()] = ""
     """Folder that keeps features between trainings; empty: no cache."""
     seed: Annotated[int, "0..", Live()] = 0

@@ -10,6 +10,7 @@ from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features import load_encoder
 from m3_ros.memory import Provenance, save_memory
 from m3_ros.recording import Frame, KeyframeSettings, PointCloud, describe, read, read_points, select_keyframes
+from m3_ros.training.geometry_result import PoseReport, StoppedBy
 from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
@@ -38,7 +39,7 @@ class TrainingSettings:
     held_out_every: int = 8
     """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
     refine_poses: str = GeometrySettings.refine_poses
-    """Correct the pose of each picture while the geometry is learned: auto, on or off."""
+    """Correct the pose of each picture first: on, off, or auto, where the pictures disagree with their poses."""
     resume: bool = False
     """Go on from the checkpoint that a stopped training left beside the memory; without one, begin anew."""
     cache_dir: Path | None = None
@@ -63,6 +64,10 @@ class TrainingReport:
     """Time taken by the whole job [s]."""
     geometry_seconds: float
     """Time taken by the geometry stage [s]."""
+    stopped_by: StoppedBy
+    """What ended the geometry stage."""
+    pose_refinement: PoseReport | None
+    """What was done to the poses; None: nothing."""
     initialisation: str
     """Where the first Gaussians came from, in words."""
     warnings: tuple[str, ...]
@@ -113,6 +118,8 @@ def train(
         len(geometry.gaussians),
         time.monotonic() - start,
         geometry.seconds,
+        geometry.stopped_by,
+        geometry.pose_refinement,
         geometry.initialisation,
         geometry.warnings,
     )
