@@ -20,6 +20,7 @@ def run(
     cache_dir: Path | None = None,
     refine_poses: Literal["auto", "on", "off"] = "auto",
     resume: bool = False,
+    ray: str | None = None,
 ) -> int:
     """Build a memory from a recording.
 
@@ -34,6 +35,7 @@ def run(
         cache_dir: Keep features here between runs.
         refine_poses: Correct the pose of each picture first; auto: where the pictures disagree with their poses.
         resume: Go on from the checkpoint that a stopped training left.
+        ray: Ray cluster to encode on, HOST:PORT.
     """
     from m3_ros.training.pipeline import TrainingSettings, train
 
@@ -47,6 +49,7 @@ def run(
         cache_dir=cache_dir,
         refine_poses=refine_poses,
         resume=resume,
+        ray_address=ray,
     )
     with ProgressLine() as line:
         report = train(recording, memory_path, settings, line.show)

@@ -32,6 +32,8 @@ class FeatureStream:
     """Where its features are kept."""
     cancelled: CancelCheck
     """Asked once a view."""
+    ray_address: str | None = None
+    """Ray cluster to encode on; None: this process."""
 
     def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
         """Yield the feature map of each frame."""
@@ -41,7 +43,8 @@ class FeatureStream:
             share = done / len(self.frames)
             progress(Progress("features", share, (time.monotonic() - start) * (1 / share - 1)))
 
-        for feature_map in extract(self.frames, self.encoder, self.cache_dir, report):
+        seen = extract(self.frames, self.encoder, self.cache_dir, report, ray_address=self.ray_address)
+        for feature_map in seen:
             if self.cancelled():
                 raise Cancelled("training was cancelled while the memory was built; nothing was written")
             yield feature_map

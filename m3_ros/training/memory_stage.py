@@ -98,6 +98,7 @@ def build_memory(
     cache_dir: Path | None = None,
     map_frame: str = "map",
     walk: str = "first",
+    ray_address: str | None = None,
 ) -> SpatialMemory:
     """Choose each encoder's components, lift all features onto the Gaussians, polish, and put the memory together.
 
@@ -113,6 +114,7 @@ def build_memory(
         cache_dir: keeps features for the next training; None: a temporary folder.
         map_frame: name of the frame that the poses are in.
         walk: name of the recording among those that may be added later.
+        ray_address: the Ray cluster to encode on, such as "10.0.0.5:6379"; None: in this process.
 
     Raises:
         TrainingError: there are no frames, Gaussians or encoders, or no Gaussian was seen.
@@ -127,7 +129,7 @@ def build_memory(
         )
     with tempfile.TemporaryDirectory(prefix="m3_features_") as scratch, torch.no_grad():
         cache = cache_dir or Path(scratch)
-        streams = [FeatureStream(used, encoder, cache, cancelled) for encoder in encoders]
+        streams = [FeatureStream(used, encoder, cache, cancelled, ray_address) for encoder in encoders]
         told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
         offered = [FeatureStream(frames, x.encoder, cache, cancelled) for x in streams] if settings.leaky else streams
         starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]

@@ -44,6 +44,8 @@ class TrainingSettings:
     """Go on from the checkpoint that a stopped training left beside the memory; without one, begin anew."""
     cache_dir: Path | None = None
     """Where features are cached between runs; None: no cache."""
+    ray_address: str | None = None
+    """Ray cluster to encode on, such as "10.0.0.5:6379"; None: this process."""
     seed: int = 0
     """Seed of every random choice."""
 
@@ -107,6 +109,7 @@ def train(
         held_out=geometry.held_out,
         provenance=_provenance(recording, settings, geometry),
         cache_dir=settings.cache_dir,
+        ray_address=settings.ray_address,
     )
     progress(Progress("save", 0.0))
     save_memory(memory, memory_path)
