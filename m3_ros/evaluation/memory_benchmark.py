@@ -32,6 +32,7 @@ from m3_ros.training.feature_views import FeatureViews
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.geometry_stage import train_geometry
 from m3_ros.training.memory_stage import MemorySettings, build_memory
+from m3_ros.training.polish import Learner, polish
 from m3_ros.training.progress import never_cancelled
 
 Method = Literal["paper", "pca", "linear", "learned", "f3dgs", "fsplat"]
@@ -223,17 +224,17 @@ def measure_memory(
 def measure_linear(place: Place, pupil: Pupil, settings: BenchSettings) -> MemoryRow:
     """Code each Gaussian over the bank, and measure it; blending first or last is the same."""
     start = time.monotonic()
-    frames = [place.frames[i] for i in place.training]
-    stream = FeatureStream(frames, pupil.encoder, pupil.cache_dir, never_cancelled)
-    with torch.inference_mode():
+    width = settings.memory.lift_width
+    with torch.no_grad():
+        views = _feature_views(place, pupil, width)
+        (stream,) = views.streams
         selection = cover_components(stream, settings.memory.theta, settings.memory.max_components)
         bank = selection.bank(pupil.encoder.name, pupil.encoder.version, "cover")
-        moment, width = statistics(stream, place.seed).moment, settings.memory.lift_width
-        head = lift_codes(FeatureViews(frames, [stream], place.gaussians, width), place.gaussians, bank, moment, width)
-        return _row(
-            place, pupil, "linear", head.features(), _as_it_is, "decode, then blend",
-            size_bytes=head.size_bytes, seconds=time.monotonic() - start, chosen="", dims=head.index.shape[1],
-        )  # fmt: skip
+        head = lift_codes(views, place.gaussians, bank, statistics(stream, place.seed).moment, width)
+    return _row(
+        place, pupil, "linear", head.features(), _as_it_is, "decode, then blend",
+        size_bytes=head.size_bytes, seconds=time.monotonic() - start, chosen="", dims=head.index.shape[1],
+    )  # fmt: skip
 
 
 def _best_entry(
@@ -242,13 +243,25 @@ def _best_entry(
     """Build a memory; queries that start from random numbers learn at the rate that fits training views best."""
     if how.initial != "random":
         return remember(place, pupil, how), ""
+    begun = remember(place, pupil, replace(how, polish=replace(how.polish, steps=0)))
+    views = _feature_views(place, pupil, how.lift_width)
+    with torch.no_grad():
+        mean_square = statistics(views.streams[0], place.seed).mean_square
     found = []
     for rate in settings.paper_rates:
-        entry = remember(place, pupil, replace(how, polish=replace(how.polish, query_rate=rate)))
+        learner = Learner(begun.queries.float(), begun.attention, mean_square, learned=False)
+        polish(views, [learner], replace(how.polish, query_rate=rate))
+        entry = replace(begun, queries=learner.result().half())
         fit = entry_fidelity(pupil.training[:: len(pupil.training) // 8 or 1], place.gaussians, entry)
         found.append((fit.cosine, rate, entry))
     _, rate, entry = min(found, key=lambda item: item[0])
     return entry, f"random, rate {rate:g}"
+
+
+def _feature_views(place: Place, pupil: Pupil, width: int) -> FeatureViews:
+    frames = [place.frames[i] for i in place.training]
+    stream = FeatureStream(frames, pupil.encoder, pupil.cache_dir, never_cancelled)
+    return FeatureViews(frames, [stream], place.gaussians, width)
 
 
 def entry_fidelity(views: Sequence[TeacherView], gaussians: Gaussians, entry: PrincipalQueries) -> Fidelity:
@@ -291,13 +304,13 @@ def measure_baseline(
 
 def memory_settings(method: OurMethod, settings: BenchSettings, seed: int) -> MemorySettings:
     """Return how the memory stage is to work for a method."""
-    polish = replace(settings.memory.polish, seed=seed)
-    ours = replace(settings.memory, query_dim=settings.dims, keep_sums=False, polish=polish, seed=seed)
+    steps = replace(settings.memory.polish, seed=seed)
+    ours = replace(settings.memory, query_dim=settings.dims, keep_sums=False, polish=steps, seed=seed)
     if method != "paper":
         return replace(ours, projection=method)
     return replace(
         ours, selection="paper", theta=settings.paper_theta, projection="frozen", tau=PAPER_TAU, initial="random",
-        polish=replace(polish, steps=settings.paper_steps),
+        polish=replace(steps, steps=settings.paper_steps),
     )  # fmt: skip
 
 
