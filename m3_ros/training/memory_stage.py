@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 class MemorySettings:
     """How features become a memory. The paper's own: paper, frozen, tau 0.05, random."""
 
-    query_dim: Annotated[int, "4..256"] = 16
+    query_dim: Annotated[int, "4..256"] = 32
     """Length of the principal queries of each encoder."""
     selection: Literal["cover", "paper"] = "cover"
     """How components are chosen: a true cover, or the paper's Algorithm 1."""
