@@ -30,6 +30,7 @@ def run(
     methods: tuple[str, ...] = (),
     questions: tuple[str, ...] = (),
     dims: int = 16,
+    components: int = 1024,
     keyframes: int = 60,
     gaussians: int = 15_000,
     steps: int = 1500,
@@ -50,6 +51,7 @@ def run(
         methods: Only these methods; default: all.
         questions: Only these questions of the ablation; default: all.
         dims: Length of what each Gaussian carries for an encoder.
+        components: Most components of a bank of ours.
         keyframes: About so many keyframes are used.
         gaussians: Most Gaussians.
         steps: Optimiser steps of the geometry.
@@ -60,7 +62,7 @@ def run(
     """
     from m3_ros.features import load_encoder
 
-    settings = _settings(methods, dims, gaussians, steps, iterations)
+    settings = _settings(methods, dims, components, gaussians, steps, iterations)
     loaded = [load_encoder(name) for name in encoders]
     frames = _frames(scene, keyframes, max_width)
     kept = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="m3_features_")
@@ -182,7 +184,9 @@ def _measure(
     return dataclasses.replace(found, seeds=tuple(measured), ablation=tuple(ablation))
 
 
-def _settings(methods: Sequence[str], dims: int, gaussians: int, steps: int, iterations: int) -> "BenchSettings":
+def _settings(
+    methods: Sequence[str], dims: int, components: int, gaussians: int, steps: int, iterations: int
+) -> "BenchSettings":
     from m3_ros.errors import M3Error
     from m3_ros.evaluation.feature_baselines import DistilSettings
     from m3_ros.evaluation.memory_benchmark import METHODS, BenchSettings
@@ -194,7 +198,7 @@ def _settings(methods: Sequence[str], dims: int, gaussians: int, steps: int, ite
         raise M3Error(f"no method is called {', '.join(sorted(unknown))}: choose from {', '.join(METHODS)}")
     geometry = GeometrySettings(steps=steps, max_seconds=float("inf"), max_gaussians=gaussians)
     chosen = tuple(method for method in METHODS if not methods or method in methods)
-    memory = MemorySettings(polish=PolishSettings(steps=iterations))
+    memory = MemorySettings(max_components=components, polish=PolishSettings(steps=iterations))
     distil = DistilSettings(iterations)
     return BenchSettings(chosen, dims, paper_steps=2 * iterations, memory=memory, distil=distil, geometry=geometry)
 

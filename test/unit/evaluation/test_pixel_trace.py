@@ -3,10 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from m3_ros.cli.main import main
 from m3_ros.errors import QueryError
 from m3_ros.evaluation.pixel_trace import trace_pixel
+from m3_ros.features.encoder import unit
 from m3_ros.memory import SpatialMemory
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import PolishSettings
@@ -22,25 +24,24 @@ def memory(coloured_room, room_frames):
 @pytest.fixture(scope="module")
 def pixels(coloured_room, room_frames):
     """Pixels of the middles of chair, ball and cone in the first keyframe that shows them."""
-    found = {}
+    found, encoder = {}, coloured_room.encoder
     for name in ("chair", "ball", "cone"):
         for number, frame in enumerate(room_frames):
             inside = np.linalg.inv(frame.T_map_camera) @ [*coloured_room.centres[name], 1.0]
             u, v = frame.camera.project(inside[None, :3])[0]
-            if 4 < u < frame.camera.width - 4 and 4 < v < frame.camera.height - 4 and is_of(name, frame, u, v):
+            if 4 < u < frame.camera.width - 4 and 4 < v < frame.camera.height - 4 and is_of(encoder, name, frame, u, v):
                 found[name] = (number, float(u), float(v))
                 break
     return found
 
 
-def is_of(name, frame, u, v):
-    from conftest import COLOURS
-
-    return np.abs(frame.rgb[int(v), int(u)].astype(int) - COLOURS[name]).max() < 30
+def is_of(encoder, name, frame, u, v):
+    vector, valid = encoder.encode_image(frame.rgb).at(torch.tensor([u]), torch.tensor([v]))
+    return bool(valid) and torch.allclose(unit(vector.float()), encoder.encode_text([name]), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["chair", "ball", "cone"])
-def test_a_pixel_of_a_thing_is_traced_to_pixels_of_that_thing(memory, room_frames, pixels, name):
+def test_a_pixel_of_a_thing_is_traced_to_pixels_of_that_thing(memory, coloured_room, room_frames, pixels, name):
     number, u, v = pixels[name]
     frames = memory.keyframes
     (entry,) = memory.principal_queries
@@ -48,7 +49,7 @@ def test_a_pixel_of_a_thing_is_traced_to_pixels_of_that_thing(memory, room_frame
     heaviest = trace.origins[0]
     assert heaviest.weight == max(origin.weight for origin in trace.origins)
     assert heaviest.keyframe != 3  # held out
-    assert is_of(name, room_frames[heaviest.keyframe], heaviest.u, heaviest.v)
+    assert is_of(coloured_room.encoder, name, room_frames[heaviest.keyframe], heaviest.u, heaviest.v)
 
 
 def test_sources_survive_the_archive(memory, tmp_path):
