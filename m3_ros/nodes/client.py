@@ -75,10 +75,10 @@ class Client:
         memory: Path | str = "",
         preset: str = "",
         encoders: tuple[str, ...] = (),
-        resume: bool = False,
         on_feedback: Callable[[Any], None] = lambda _: None,
         cancel: Event | None = None,
         timeout_s: float = inf,
+        resume: bool = False,
     ) -> TrainMemory.Result:
         """Let the trainer build a memory and wait for it; setting `cancel` cancels the training and still waits.
 
