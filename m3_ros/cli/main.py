@@ -1,7 +1,6 @@
 """`m3`: the entry point. A command is one function in one file and one line in COMMANDS."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -34,8 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, rest = _split(arguments)
     if name not in COMMANDS:
         return _usage(arguments)
-    # OpenMP threads that spin while another process computes cost up to 10x; must be set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
     try:
         return _command(name)(rest)

@@ -131,7 +131,7 @@ def build_memory(
         cache = cache_dir or Path(scratch)
         streams = [FeatureStream(used, encoder, cache, cancelled, ray_address) for encoder in encoders]
         told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
-        offered = [FeatureStream(frames, x.encoder, cache, cancelled) for x in streams] if settings.leaky else streams
+        offered = [replace(x, frames=frames) for x in streams] if settings.leaky else streams
         starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]
         progress(Progress("memory", 0.2))
         views = FeatureViews(used, streams, gaussians, settings.lift_width)
