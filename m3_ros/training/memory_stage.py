@@ -81,6 +81,8 @@ class MemorySettings:
     """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
     keep_sums: bool = True
     """Keep the sums of the walk, so that it can be taken away, and others added."""
+    code_length: Annotated[int, "0..64"] = 0
+    """Components in the code of each Gaussian, for a linear head kept beside the queries; 0: none is kept."""
     seed: int = 0
     """Seed of random choices."""
 
@@ -198,7 +200,10 @@ def _polished(
         doubt = settings.polish.doubt if settings.initial == "lift" else 0.0
         trust = sums.weights / (sums.weights + doubt).clamp(min=1e-9)
         correction = (learner.result() - mean) * trust[:, None]
-        recipe = Recipe(torch.linalg.pinv(start.W), correction.half(), settings.min_weight)
+        recipe = Recipe(
+            torch.linalg.pinv(start.W), correction.half(), settings.min_weight, settings.lift_width,
+            settings.code_length,
+        )  # fmt: skip
         entry = compose(learner.attention(), recipe, sums)
         entries.append(entry if settings.keep_sums else replace(entry, recipe=None))
     return tuple(entries)
