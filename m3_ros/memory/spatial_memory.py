@@ -27,6 +27,10 @@ Codes = Literal["float16", "int8"]
 """How principal queries are stored; int8 has a scale for each Gaussian. Weights of a linear head always are int8."""
 
 
+Head = Literal["attention", "linear"]
+"""What a Gaussian is read out by: the memory attention of its query, or the linear head where one is kept."""
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """How sums over views become principal queries, so that a walk can be added or taken away."""
@@ -82,13 +86,31 @@ class PrincipalQueries:
         """Fingerprint of the encoder's weights and preprocessing."""
         return self.attention.bank.encoder_version
 
-    def text_scores(self, text: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
+    def text_scores(self, text: Float[Tensor, "T D"], head: Head = "attention") -> Float[Tensor, "N T"]:
         """Return the cosine of what each Gaussian remembers to each text vector: the direct 3D query.
 
-        Each query is read out by itself. A pixel blends queries first (`feature_view.text_view`, the paper's order),
-        and as a softmax stands in between the two are not the same; with `linear.text_scores` they would be.
+        Each Gaussian is read out by itself. A pixel blends queries first (`feature_view.text_view`, the paper's order);
+        with the attention the two are not the same, as a softmax stands in between, with the linear head they are.
+
+        Raises:
+            MemoryFormatError: the memory keeps no linear head.
         """
+        if head == "linear":
+            return self.linear_head().text_scores(text)
         return self.attention.text_scores(self.queries.float(), text, self.norms)
+
+    def linear_head(self) -> LinearHead:
+        """Return the linear head.
+
+        Raises:
+            MemoryFormatError: the memory keeps none.
+        """
+        if self.linear is None:
+            raise MemoryFormatError(
+                f"the memory keeps no linear head of {self.encoder_name!r}: ask its attention, or train it again with "
+                "--code-length 8"
+            )
+        return self.linear
 
 
 @dataclass(frozen=True, eq=False)
