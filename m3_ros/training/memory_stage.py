@@ -46,7 +46,7 @@ from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.feature_stream import FeatureStream, Statistics, statistics
 from m3_ros.training.feature_views import FeatureViews
-from m3_ros.training.polish import Learner, PolishSettings, polish
+from m3_ros.training.polish import Learner, PolishSettings, fit_taus, polish, trust
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 
 log = logging.getLogger(__name__)
@@ -188,20 +188,18 @@ def _polished(
     learned = settings.projection == "learned"
     generator = torch.Generator().manual_seed(settings.seed)
     learners = [
-        Learner(
-            torch.randn(mean.shape, generator=generator) if settings.initial == "random" else mean,
-            start, known.mean_square, learned,
-        )
-        for start, known, mean in zip(starts, told, means, strict=True)
-    ]  # fmt: skip
+        Learner(torch.randn(mean.shape, generator=generator), start, known.mean_square, learned)
+        if settings.initial == "random"
+        else Learner(mean, start, known.mean_square, learned, trust(sums.weights, settings.polish))
+        for start, known, mean, sums in zip(starts, told, means, lifted, strict=True)
+    ]
+    if settings.tau == 0 and settings.initial == "lift":
+        fit_taus(views, learners, settings.polish)
     polish(views, learners, settings.polish, progress, cancelled)
     entries = []
     for start, learner, mean, sums in zip(starts, learners, means, lifted, strict=True):
-        doubt = settings.polish.doubt if settings.initial == "lift" else 0.0
-        trust = sums.weights / (sums.weights + doubt).clamp(min=1e-9)
-        correction = (learner.result() - mean) * trust[:, None]
         recipe = Recipe(
-            torch.linalg.pinv(start.W), correction.half(), settings.min_weight, settings.lift_width,
+            torch.linalg.pinv(start.W), (learner.result() - mean).half(), settings.min_weight, settings.lift_width,
             settings.code_length,
         )  # fmt: skip
         entry = compose(learner.attention(), recipe, sums)
