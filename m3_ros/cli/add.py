@@ -79,5 +79,5 @@ def _likeness_db(memory: "SpatialMemory", frames: "Sequence[Frame]") -> float:
     found = []
     for frame in frames[:: max(1, len(frames) // _PROBES)]:
         render = splat(memory, None, frame.camera, frame.T_map_camera)
-        found.append(psnr(render, frame.rgb.astype(np.float32) / 255))
+        found.append(psnr(render, frame.rgb.astype(np.float32) / np.float32(255)))
     return float(np.mean(found))
