@@ -23,7 +23,7 @@ from m3_ros.memory.lift import Lifted
 from m3_ros.memory.linear_head import LinearHead
 from m3_ros.splat.gaussians import Gaussians
 
-Codes = Literal["float16", "int8"]
+QueryPrecision = Literal["float16", "int8"]
 """How principal queries are stored; int8 has a scale for each Gaussian. Weights of a linear head always are int8."""
 
 
@@ -205,7 +205,8 @@ class SpatialMemory:
 
     def __post_init__(self) -> None:
         n = len(self.gaussians)
-        lengths = {len(self.visibility), *(len(p.queries) for p in self.principal_queries)}
+        rows = [x for entry in self.principal_queries for x in (entry.queries, entry.norms, entry.consistency)]
+        lengths = {len(x) for x in (self.visibility, *rows)}
         if lengths != {n}:
             raise MemoryFormatError(
                 f"a memory of {n} Gaussians needs {n} queries and visibilities; got {sorted(lengths)}"
@@ -255,19 +256,19 @@ class SpatialMemory:
 
         return load_memory(Path(path))
 
-    def save(self, path: Path | str, codes: Codes = "float16") -> None:
+    def save(self, path: Path | str, query_precision: QueryPrecision = "float16") -> None:
         """Write the memory to a folder, atomically; one already there is replaced only when the new one is whole.
 
         Args:
             path: the folder.
-            codes: how principal queries are stored.
+            query_precision: how principal queries are stored.
 
         Raises:
             MemoryFormatError: the folder cannot be written.
         """
         from m3_ros.memory.archive import save_memory
 
-        save_memory(self, Path(path), codes)
+        save_memory(self, Path(path), query_precision)
 
 
 def _version(package: str) -> str:
