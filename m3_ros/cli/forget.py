@@ -24,7 +24,7 @@ def run(
 
     from m3_ros.memory import find_objects, load_memory, remove_walk, save_memory
     from m3_ros.memory.archive import stored_precision
-    from m3_ros.query.session import encoder_with_words
+    from m3_ros.query.words import encoder_with_words
 
     left = remove_walk(load_memory(memory), walk)
     left = replace(left, objects=find_objects(left, [encoder_with_words(left)]))
