@@ -49,6 +49,14 @@ KINDS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_captions():
+    """Tiny models babble until they are stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("m3_ros.features.captions._MAX_TOKENS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
