@@ -9,12 +9,12 @@ from m3_ros.memory.explanation import Explanation, component_captions, explain
 from m3_ros.memory.feature_view import feature_view, text_view
 from m3_ros.memory.lift import Lifted, View, lift
 from m3_ros.memory.objects import ObjectSettings, find_objects, list_objects
+from m3_ros.memory.provenance import Provenance
 from m3_ros.memory.spatial_memory import (
     Head,
     Keyframes,
     MemoryObject,
     PrincipalQueries,
-    Provenance,
     QueryPrecision,
     Recipe,
     SpatialMemory,

@@ -15,11 +15,11 @@ from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.components import Coverage, MemoryBank
 from m3_ros.memory.lift import Lifted
 from m3_ros.memory.linear_head import LinearHead
+from m3_ros.memory.provenance import Provenance
 from m3_ros.memory.spatial_memory import (
     Keyframes,
     MemoryObject,
     PrincipalQueries,
-    Provenance,
     QueryPrecision,
     Recipe,
     SpatialMemory,
