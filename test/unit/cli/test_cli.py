@@ -101,6 +101,11 @@ def test_a_contact_sheet_holds_its_rows():
     assert sheet.shape == (2 * (24 + 16), 2 * 26, 3)
 
 
+def test_images_of_a_row_may_differ_in_size():
+    sheet = contact_sheet([("mixed", [np.zeros((10, 20, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)])])
+    assert sheet.shape == (24 + 16, 26 + 14, 3)
+
+
 def test_heat_of_zero_leaves_grey():
     image = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     grey = heat_overlay(image, np.zeros((6, 8), np.float32))
