@@ -31,8 +31,9 @@ def dense_tower(visual: Any, model: str) -> tuple[DenseTower, int]:
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     if isinstance(visual, VisionTransformer):
-        plain = isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
-        if visual.attn_pool is None and (plain or visual.pool_type != "tok"):
+        plain = isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock) or visual.pool_type != "tok"
+        by_one_pool = visual.attn_pool is not None and visual.attn_pool_contrastive is None
+        if by_one_pool or (visual.attn_pool is None and plain):
             return partial(_clip_patches, visual), int(visual.patch_size[0])
     if isinstance(visual, TimmModel) and (found := timm_tower(visual.trunk, visual.head)):
         return found
@@ -40,23 +41,27 @@ def dense_tower(visual: Any, model: str) -> tuple[DenseTower, int]:
         return partial(_resnet_cells, visual), 32
     raise EncoderError(
         f"the image tower of {model} ({type(visual).__name__}) cannot be read patch by patch: choose a ViT of the CLIP "
-        "family (such as ViT-B-16), a SigLIP or SigLIP 2 model, an EVA02, a ConvNeXt, or a ResNet of CLIP"
+        "family (such as ViT-B-16), a SigLIP or SigLIP 2 model, an EVA02, a CoCa, a ConvNeXt, or a ResNet of CLIP"
     )
 
 
 def _clip_patches(visual: Any, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
-    """Read a ViT of CLIP: the last block's value path instead of the block, without its residual and MLP."""
+    """Read a ViT by the value path of its last block, without residual and MLP; one of CoCa by that of its pool."""
     x = visual.conv1(pixels)
     h, w = x.shape[2:]
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
     x = visual.ln_pre(x + resized_positions(visual.positional_embedding, visual.grid_size, (h, w)))
     blocks = list(visual.transformer.resblocks)
-    by_class_token = visual.pool_type == "tok"
+    by_class_token = visual.pool_type == "tok" and visual.attn_pool is None
     for block in blocks[:-1] if by_class_token else blocks:
         x = block(x)
     x = x[:, 1:].reshape(len(x) * h * w, 1, -1)
-    if by_class_token:
+    if visual.attn_pool is not None:
+        pool, keys = visual.attn_pool, visual.attn_pool.ln_k(x)
+        any_query = pool.ln_q(pool.query[:1]).expand(len(x), 1, -1)
+        x = pool.attn(any_query, keys, keys, need_weights=False)[0]
+    elif by_class_token:
         x = blocks[-1].ls_1(blocks[-1].attention(blocks[-1].ln_1(x)))
     x = visual.ln_post(x)
     if visual.proj is not None:

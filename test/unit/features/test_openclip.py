@@ -9,6 +9,7 @@ from tiny_models import (
     CLIP,
     CLIP_RESNET,
     CLIP_TOKEN,
+    COCA,
     CONVNEXT,
     EVA,
     PE_CORE,
@@ -21,7 +22,7 @@ from tiny_models import (
 from m3_ros.errors import EncoderError
 from m3_ros.features import BatchEncoder, Compute, load_encoder
 from m3_ros.features.clip_files import read_clip
-from m3_ros.features.clip_towers import resized_positions
+from m3_ros.features.clip_towers import dense_tower, resized_positions
 from m3_ros.features.encoder import unit
 from m3_ros.features.openclip import OpenClipEncoder
 
@@ -30,7 +31,7 @@ if importlib.util.find_spec("open_clip") is None:
 
 KINDS = {
     "clip": CLIP, "siglip": SIGLIP, "resnet": CLIP_RESNET,
-    "token": CLIP_TOKEN, "eva": EVA, "pe": PE_CORE, "convnext": CONVNEXT,
+    "token": CLIP_TOKEN, "eva": EVA, "pe": PE_CORE, "convnext": CONVNEXT, "coca": COCA,
 }  # fmt: skip
 FP32 = Compute(precision="float32")
 
@@ -267,11 +268,24 @@ def test_a_checkpoint_never_runs_code(tmp_path, clip_folder):
     assert not (tmp_path / "was_here").exists()
 
 
-def test_a_tower_whose_patches_have_no_words_is_refused(tmp_path):
-    vision = {**CLIP["vision_cfg"], "attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2}
-    folder = save_open_clip(tmp_path, {**CLIP, "vision_cfg": vision})
-    with pytest.raises(EncoderError, match="cannot be read patch by patch"):
-        load_encoder(f"openclip:{folder}")
+def test_a_tower_whose_patches_have_no_words_is_refused():
+    with pytest.raises(EncoderError, match=r"image tower of odd .* cannot be read patch by patch"):
+        dense_tower(torch.nn.Identity(), "odd")
+
+
+def test_a_pool_of_several_queries_gives_each_patch_alone_the_value_that_attention_to_it_alone_gives(tmp_path):
+    read = read_clip(str(save_open_clip(tmp_path, COCA)))
+    visual = read.model.visual
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        x = visual.transformer(visual._embeds(pixels))
+        pool, keys = visual.attn_pool, visual.attn_pool.ln_k(x)
+        only_third = torch.full((1, x.shape[1]), -torch.inf)
+        only_third[0, 3] = 0
+        value = pool.attn(pool.ln_q(pool.query)[None, 2:3], keys, keys, attn_mask=only_third)[0]
+        expected = visual.ln_post(value[0, 0]) @ visual.proj
+    patches = OpenClipEncoder("coca", read, FP32)._tower(pixels)
+    assert torch.allclose(patches.flatten(1, 2)[0, 2], expected, atol=1e-5)
 
 
 def test_a_picture_of_the_wrong_kind_is_refused(encoder):

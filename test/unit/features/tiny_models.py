@@ -46,6 +46,10 @@ CLIP = {
 }
 """A ViT of CLIP with 4x4 patches."""
 
+_POOL = {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2}
+COCA = {**CLIP, "vision_cfg": {**CLIP["vision_cfg"], **_POOL}}
+"""A ViT of CoCa, which pools by attention."""
+
 CLIP_RESNET = {**CLIP, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}}
 """A ResNet of CLIP."""
 
