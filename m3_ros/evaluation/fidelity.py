@@ -1,6 +1,6 @@
 """How near remembered features come to what the encoder sees: cosine distance and L2, as the paper measures them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,19 +55,24 @@ def fidelity(
         decode: turns it into features.
         order: whether pixels or Gaussians are decoded.
     """
-    total = torch.zeros(4, dtype=torch.float64)
-    cells = valid = 0
     with torch.inference_mode():
         direct = decode(values) if order == "decode, then blend" else None
-        for view in views:
+
+        def predicted(view: TeacherView) -> Float[Tensor, "n D"]:
             if direct is None:
-                predicted = decode(view.blend(gaussians, values).reshape(-1, values.shape[1]))
-            else:
-                parts = [view.blend(gaussians, part) for part in torch.split(direct, _CHANNELS, dim=1)]
-                predicted = torch.cat(parts, dim=-1).reshape(-1, view.dim)
-            total += _distances(predicted, view)
-            cells += view.valid.numel()
-            valid += int(view.valid.sum())
+                return decode(view.blend(gaussians, values).reshape(-1, values.shape[1]))
+            parts = [view.blend(gaussians, part) for part in torch.split(direct, _CHANNELS, dim=1)]
+            return torch.cat(parts, dim=-1).reshape(-1, view.dim)
+
+        return compare(views, map(predicted, views))
+
+
+def compare(views: Sequence[TeacherView], predictions: Iterable[Float[Tensor, "n D"]]) -> Fidelity:
+    """Compare features with what the encoder sees in some views, cell by cell."""
+    total = torch.zeros(4, dtype=torch.float64)
+    for view, predicted in zip(views, predictions, strict=True):
+        total += _distances(predicted, view)
+    cells, valid = sum(view.valid.numel() for view in views), sum(int(view.valid.sum()) for view in views)
     cosine, cosine_masked, l2, l2_masked = total.tolist()
     most, some = max(cells, 1), max(valid, 1)
     return Fidelity(cosine / most, cosine_masked / some, l2 / most, l2_masked / some, cells, valid)

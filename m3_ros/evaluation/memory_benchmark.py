@@ -20,6 +20,7 @@ from m3_ros.evaluation.feature_baselines import (
 )
 from m3_ros.evaluation.fidelity import Decode, Fidelity, Order, fidelity
 from m3_ros.evaluation.teacher_views import TeacherView, teacher_views
+from m3_ros.evaluation.view_agreement import view_agreement
 from m3_ros.features import extract
 from m3_ros.features.encoder import Encoder
 from m3_ros.memory import PrincipalQueries, cover_components
@@ -35,7 +36,7 @@ from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import Learner, polish
 from m3_ros.training.progress import never_cancelled
 
-Method = Literal["paper", "pca", "linear", "learned", "f3dgs", "fsplat"]
+Method = Literal["views", "paper", "pca", "linear", "learned", "f3dgs", "fsplat"]
 OurMethod = Literal["paper", "pca", "learned"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """Ways to remember features, in the order in which they are measured."""
@@ -44,6 +45,9 @@ Report = Callable[[str], None]
 """Told in words what is measured next."""
 
 _log = logging.getLogger(__name__)
+
+_HALF = 2
+"""Bytes of a number in half precision."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +196,38 @@ def benchmark_fidelity(
             report(f"{encoder.name}, {method}, seed {place.seed}")
             if method == "f3dgs" or method == "fsplat":  # noqa: PLR1714 - narrows the type
                 rows += measure_baseline(place, pupil, method, settings, _bytes_of_ours(rows, encoder.name))
+            elif method == "views":
+                rows += measure_views(place, pupil)
             elif method == "linear":
                 rows.append(measure_linear(place, pupil, settings))
             else:
                 found, bank = measure_memory(place, pupil, method, settings)
                 rows += found
                 banks.append(bank)
-            _log.info("%s: cosine distance %.4f, L2 %.3g", method, rows[-1].cosine, rows[-1].l2)
+            if rows:
+                _log.info("%s: cosine distance %.4f, L2 %.3g", rows[-1].method, rows[-1].cosine, rows[-1].l2)
     return Measured(place.seed, len(place.gaussians), place.psnr_db, tuple(rows), tuple(banks))
+
+
+def measure_views(place: Place, pupil: Pupil) -> list[MemoryRow]:
+    """Measure how far views agree with each other, which no memory has a part in; no row where depth is not known.
+
+    Cells that too few other views show are left out of all four distances.
+    """
+    start = time.monotonic()
+    held_out = [(place.frames[i], view) for i, view in zip(place.held_out, pupil.held_out, strict=True)]
+    others = [(place.frames[i], view) for i, view in zip(place.training, pupil.training, strict=True)]
+    f = view_agreement(held_out, others)
+    if f.valid == 0:
+        return []
+    size = _HALF * sum(view.features.numel() for view in pupil.training)
+    return [
+        MemoryRow(
+            pupil.encoder.name, "views", pupil.encoder.dim, "", "blend, then decode", place.seed,
+            f.cosine_masked, f.cosine_masked, f.l2_masked, f.l2_masked, size, time.monotonic() - start,
+            f"{f.valid / f.cells:.0%} of the cells",
+        )
+    ]  # fmt: skip
 
 
 def measure_memory(
