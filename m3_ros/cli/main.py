@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "say what a recording or a memory holds",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
     "train-encoder": "train the embedded encoder on generated rooms",
+    "bench encoder": "measure the embedded encoder on rooms it was not trained on",
     "bench raster": "measure the rendering kernel against the processor's own limit",
     "bench train": "measure the geometry stage: quality against time",
 }

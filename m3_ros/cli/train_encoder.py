@@ -6,24 +6,36 @@ from pathlib import Path
 
 def run(
     directory: Path = Path("runs/encoder"),
-    minutes: float = 40.0,
-    rooms: int = 300,
+    crops: int = 150_000,
+    rooms: int = 400,
     seed: int = 0,
+    start_from: Path | None = None,
+    finish: bool = False,
     install: bool = False,
 ) -> int:
     """Train the embedded encoder on generated rooms; run it again with the same folder to go on after a stop.
 
     Args:
         directory: Keeps rooms, state and the checkpoint.
-        minutes: Time for the optimisation; rooms and figures come on top [min].
+        crops: Crops to learn from.
         rooms: Number of generated rooms.
         seed: Seed of weights and crops.
+        start_from: Checkpoint whose weights are the first; without it, random ones.
+        finish: Cool down from here on and end; a training that runs in the folder now is told to.
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
+    from m3_ros.training.encoder_state import FINISH, is_running
     from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
 
-    checkpoint = train_encoder(EncoderTrainingSettings(seconds=60 * minutes, rooms=rooms, seed=seed), directory)
+    if finish:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / FINISH).touch()
+        if is_running(directory):
+            print(f"the training in {directory} cools down and ends soon")
+            return 0
+    settings = EncoderTrainingSettings(crops=crops, rooms=rooms, seed=seed, start_from=start_from)
+    checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
     if install:
         shutil.copyfile(checkpoint, EMBEDDED_CHECKPOINT)

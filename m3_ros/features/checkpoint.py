@@ -51,6 +51,10 @@ class EncoderCard:
     """Seed of the training."""
     limits: str
     """What it is not, in plain words."""
+    started_from: str = ""
+    """Checkpoint whose weights were the first; empty: random ones."""
+    left_out: tuple[str, ...] = ()
+    """Shapes that it was not shown."""
     metrics: dict[str, dict[str, Measurement]] = field(default_factory=dict)
     """Figures by set of rooms and name."""
 
@@ -110,8 +114,8 @@ def _card_of(path: Path, data: bytes) -> EncoderCard:
         known = {f.name for f in fields(EncoderCard)}
         parts = {name: value for name, value in raw.items() if name in known}
         parts["network"] = _network_settings(raw["network"])
-        for name in ("kinds", "background_phrases", "room_seeds"):
-            parts[name] = tuple(raw[name])
+        for name in ("kinds", "background_phrases", "room_seeds", "left_out"):
+            parts[name] = tuple(raw.get(name, ()) if name == "left_out" else raw[name])
         parts["metrics"] = {
             rooms: {name: Measurement(**figure) for name, figure in figures.items()}
             for rooms, figures in raw.get("metrics", {}).items()

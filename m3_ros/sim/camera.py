@@ -82,7 +82,12 @@ class SimCamera:
             self._gl = None
 
     def shot(
-        self, where: Transform | RobotState, robot: RobotState | None = None, camera: Camera | None = None
+        self,
+        where: Transform | RobotState,
+        robot: RobotState | None = None,
+        camera: Camera | None = None,
+        *,
+        instances: bool = True,
     ) -> Shot:
         """Take a picture from T_map_camera, or with the robot's own head camera.
 
@@ -90,6 +95,7 @@ class SimCamera:
             where: the camera's pose (OpenCV axes), or the state of the robot that carries it.
             robot: shows the robot in a picture from elsewhere; None leaves it out.
             camera: intrinsics for this picture, of the same size as the camera's own.
+            instances: False saves the second rendering that tells the things apart; their ids are then all 0.
 
         Raises:
             SimulationError: the camera is closed or used from another thread than its own, or the size differs.
@@ -106,7 +112,8 @@ class SimCamera:
         self._mujoco.mjr_readPixels(rgb, depth, self._viewport, self._context)
         metres = NEAR_M * FAR_M / (FAR_M - depth[::-1] * np.float32(FAR_M - NEAR_M))
         metres[depth[::-1] >= 1] = 0
-        return Shot(rgb[::-1].copy(), metres.astype(np.float32), self._instances(lens), pose)
+        ids = self._instances(lens) if instances else np.zeros((lens.height, lens.width), np.uint16)
+        return Shot(rgb[::-1].copy(), metres.astype(np.float32), ids, pose)
 
     def _checked(self, camera: Camera | None) -> Camera:
         if self._gl is None:
