@@ -1,5 +1,6 @@
 """The contract of every foundation model: pixels, and where it has words words, into vectors of one space."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +16,8 @@ class FeatureMap:
     """What an encoder saw in one image.
 
     Grid encoders give `features` [h, w, D]: cell (i, j) covers the pixels
-    [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the image given, whatever its aspect ratio.
+    [j * W / w, (j + 1) * W / w) x [i * H / h, (i + 1) * H / h) of the image given, whatever its aspect ratio. A model
+    that pads its input crops the padding's cells away; none crops the image.
     Region encoders give `features` [R, D] and `index` [h, w] with the region of each cell, -1 for none.
     """
 
@@ -27,6 +29,8 @@ class FeatureMap:
     """Width and height [px] of the encoded image."""
     index: Int[Tensor, "h w"] | None = None
     """Region of each cell (-1: none), or None for grid encoders."""
+    captions: tuple[str, ...] | None = None
+    """What each region shows, in words, from encoders that go through words; else None."""
 
     def at(self, u: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
         """Sample the nearest cell at pixels (u right, v down; centres at +0.5); returns vectors and validity."""
@@ -52,7 +56,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name in the registry."""
+        """What `load_encoder` loads it by: its name in the registry and, where that holds many models, its source."""
         ...
 
     @property
@@ -84,6 +88,39 @@ class Encoder(Protocol):
 
         Raises:
             EncoderError: the model has no words.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchEncoder(Encoder, Protocol):
+    """An encoder that may gain from several images at once. A batch changes a feature by rounding at most."""
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images worth encoding at once on its device."""
+        ...
+
+    def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
+        """Encode images of any sizes, in order."""
+        ...
+
+
+@runtime_checkable
+class PromptEncoder(Encoder, Protocol):
+    """An encoder that can tell the thing meant by a box or a click from what is around it."""
+
+    def encode_prompt(
+        self,
+        rgb: UInt8[NDArray[np.uint8], "H W 3"],
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> Float[Tensor, " D"]:
+        """Turn a box (left, top, right, bottom) or a click (u, v) [px] into the unit vector of the thing meant.
+
+        Raises:
+            EncoderError: the prompt is not one box or one point in the image, or nothing was found there.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from m3_ros.recording.frame import Frame
 from m3_ros.recording.keyframes import KeyframeSettings, resize_frame, select_keyframes
+from m3_ros.recording.point_cloud import PointCloud, read_points
 from m3_ros.recording.preflight import Finding, Severity, check
 from m3_ros.recording.recover import Recovery, recover
 from m3_ros.recording.sources import describe, read
@@ -15,6 +16,7 @@ __all__ = [
     "Finding",
     "Frame",
     "KeyframeSettings",
+    "PointCloud",
     "RecordingStats",
     "RecordingSummary",
     "RecordingWriter",
@@ -27,6 +29,7 @@ __all__ = [
     "check",
     "describe",
     "read",
+    "read_points",
     "recover",
     "resize_frame",
     "select_keyframes",

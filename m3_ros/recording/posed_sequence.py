@@ -8,6 +8,8 @@ Two flavours are read.
 - nerfstudio's and instant-ngp's: `fl_x, fl_y, cx, cy, w, h, k1..`, `frames[{file_path, transform_matrix,
   depth_file_path?}]`, with OpenGL axes and pixel centres at 0.5.
 
+Either may name a file of points in the world of its poses, `ply_file_path` (PLY).
+
 A frame is stamped `t` [s]; without it, with its index, as if one frame came a second. The world is turned so that z is
 up.
 """
@@ -69,6 +71,10 @@ class PosedSequence:
     """Metres of one unit of a depth picture."""
     timed: bool
     """Whether the frames state their times."""
+    points: Path | None
+    """PLY file with points of the place, in the world of the poses; it may be missing."""
+    R_map_world: Float[NDArray[np.float64], "3 3"]
+    """Turns the world of the file so that z is up."""
 
 
 def is_posed_sequence(path: Path) -> bool:
@@ -173,7 +179,9 @@ def _sequence(file: Path, content: dict[str, Any]) -> PosedSequence:
     unit = float(content.get("depth_unit_m", 0.001))
     if not 0 < unit < math.inf:
         raise ValueError(f"`depth_unit_m` must be positive, got {unit}")
-    return PosedSequence(file, shots, unit, all("t" in frame for frame in listed))
+    ply = content.get("ply_file_path")
+    points = file.parent / str(ply) if ply else None
+    return PosedSequence(file, shots, unit, all("t" in frame for frame in listed), points, R_map_world)
 
 
 def _opengl(content: Mapping[str, Any], nerf: bool) -> bool:

@@ -82,12 +82,7 @@ class SimCamera:
             self._gl = None
 
     def shot(
-        self,
-        where: Transform | RobotState,
-        robot: RobotState | None = None,
-        camera: Camera | None = None,
-        *,
-        instances: bool = True,
+        self, where: Transform | RobotState, robot: RobotState | None = None, camera: Camera | None = None
     ) -> Shot:
         """Take a picture from T_map_camera, or with the robot's own head camera.
 
@@ -95,7 +90,6 @@ class SimCamera:
             where: the camera's pose (OpenCV axes), or the state of the robot that carries it.
             robot: shows the robot in a picture from elsewhere; None leaves it out.
             camera: intrinsics for this picture, of the same size as the camera's own.
-            instances: False saves the second rendering that tells the things apart; their ids are then all 0.
 
         Raises:
             SimulationError: the camera is closed or used from another thread than its own, or the size differs.
@@ -107,13 +101,10 @@ class SimCamera:
             pose = np.asarray(where, np.float64)
         self._compose(pose, lens, robot)
         rgb = np.empty((lens.height, lens.width, 3), np.uint8)
-        depth = np.empty((lens.height, lens.width), np.float32)
         self._mujoco.mjr_render(self._viewport, self._scene, self._context)
-        self._mujoco.mjr_readPixels(rgb, depth, self._viewport, self._context)
-        metres = NEAR_M * FAR_M / (FAR_M - depth[::-1] * np.float32(FAR_M - NEAR_M))
-        metres[depth[::-1] >= 1] = 0
-        ids = self._instances(lens) if instances else np.zeros((lens.height, lens.width), np.uint16)
-        return Shot(rgb[::-1].copy(), metres.astype(np.float32), ids, pose)
+        self._mujoco.mjr_readPixels(rgb, None, self._viewport, self._context)
+        depth, instances = self._depth_and_instances(lens)
+        return Shot(rgb[::-1].copy(), depth, instances, pose)
 
     def _checked(self, camera: Camera | None) -> Camera:
         if self._gl is None:
@@ -149,13 +140,23 @@ class SimCamera:
             eye.frustum_bottom = -(lens.height - lens.cy) / lens.fy * NEAR_M
             eye.frustum_center, eye.frustum_width = (left + right) / 2, (right - left) / 2
 
-    def _instances(self, lens: Camera) -> UInt16[NDArray[np.uint16], "H W"]:
+    def _depth_and_instances(
+        self, lens: Camera
+    ) -> tuple[Float[NDArray[np.float32], "H W"], UInt16[NDArray[np.uint16], "H W"]]:
+        """Look at pixel centres: this pass has one sample a pixel, where the colours have several."""
         mujoco, flags = self._mujoco, self._scene.flags
         colours = np.empty((lens.height, lens.width, 3), np.uint8)
+        depth = np.empty((lens.height, lens.width), np.float32)
         self._set_id_colours(flags, 1)
         mujoco.mjr_render(self._viewport, self._scene, self._context)
-        mujoco.mjr_readPixels(colours, None, self._viewport, self._context)
+        mujoco.mjr_readPixels(colours, depth, self._viewport, self._context)
         self._set_id_colours(flags, 0)
+        metres = NEAR_M * FAR_M / (FAR_M - depth[::-1] * np.float32(FAR_M - NEAR_M))
+        metres[depth[::-1] >= 1] = 0
+        return metres.astype(np.float32), self._ids(colours)
+
+    def _ids(self, colours: UInt8[NDArray[np.uint8], "H W 3"]) -> UInt16[NDArray[np.uint16], "H W"]:
+        """Turn the colours of geoms, bottom row first, into instance ids."""
         codes = colours[::-1].astype(np.int32) @ np.array([1, 256, 65536], np.int32)
         geom = np.full(self._scene.ngeom + 2, -1, np.int32)
         for shape in self._scene.geoms[: self._scene.ngeom]:

@@ -20,7 +20,7 @@ BAKED_ALBEDO = 0.02
 NEAR_M, FAR_M = 0.025, 15.0
 
 _MJCF = """<mujoco model="room"><compiler angle="degree"/><option timestep=".002" integrator="implicitfast"/>
-<visual><quality shadowsize="0" offsamples="0" numslices="14" numstacks="8"/><map znear="{near}" zfar="{far}"/>
+<visual><quality shadowsize="0" offsamples="4" numslices="14" numstacks="8"/><map znear="{near}" zfar="{far}"/>
 <headlight ambient=".45 .45 .45" diffuse=".5 .5 .5" specular="0 0 0"/></visual><statistic extent="1" center="0 0 1"/>
 <default><joint damping=".1" armature=".01"/></default><worldbody>
 <geom name="ground" type="plane" size="5 5 .1" group="{hidden}" contype="1" conaffinity="0" friction="1.1"/>

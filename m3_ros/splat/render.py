@@ -50,7 +50,7 @@ def render(  # noqa: D417
         viewmats: T_camera_map, OpenCV axes. Gradients reach them, but not Ks.
         near: Gaussians nearer than this [m] are not drawn.
         background: features of empty space; zero if None.
-        median_depth: whether to fill `median_depth` (gsplat cannot and leaves None).
+        median_depth: whether to fill `median_depth`.
 
     Raises:
         BackendError: the backend is not available here, or the inputs lie on different devices.
@@ -62,7 +62,7 @@ def render(  # noqa: D417
     if chosen == "gsplat":
         from m3_ros.splat import gsplat_backend
 
-        drawn = gsplat_backend.render(*inputs)
+        drawn = gsplat_backend.render(*inputs, median_depth)
     else:
         from m3_ros.splat import cpu_backend
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from m3_ros.splat.gaussians import Gaussians
+from m3_ros.training.field import MOMENTS, State
 from m3_ros.training.views import View
 
 _RATE = 5e-3
@@ -61,6 +62,16 @@ class Exposure:
             self._adam.param_groups[0]["lr"] = _RATE * 0.1**fraction
             self._adam.step()
         self._adam.zero_grad(set_to_none=True)
+
+    def state(self) -> State:
+        """Return the corrections and their Adam moments by name; they are not copied."""
+        return {"values": self._values.detach()} | dict(self._adam.state.get(self._values, {}))
+
+    def restore(self, state: State) -> None:
+        """Go on from a state as `state` returned it."""
+        self._values.data.copy_(state["values"])
+        if "step" in state:
+            self._adam.state[self._values] = {key: state[key].clone() for key in MOMENTS}
 
 
 def _apply(image: Tensor, values: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Gaussians as the optimiser sees them: raw parameters, their Adam, and growing and shrinking both together."""
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +12,12 @@ from m3_ros.training.initialisation import Seeds, axis_scales, quats_from_normal
 
 Rows = tuple[Tensor, ...]
 """One tensor of new rows for each parameter, in the order of Field.NAMES."""
+
+State = dict[str, Tensor]
+"""Named tensors of a checkpoint."""
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam remembers of a parameter."""
 
 
 class Field:
@@ -70,6 +74,25 @@ class Field:
         self._adam.zero_grad(set_to_none=True)
         return sound
 
+    def state(self) -> State:
+        """Return the parameters and their Adam moments by name; they are not copied."""
+        state = {}
+        for name, parameter in zip(self.NAMES, self._parameters, strict=True):
+            state[name] = parameter.detach()
+            state |= {f"{name}.{key}": value for key, value in self._adam.state.get(parameter, {}).items()}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Go on from a state as `state` returned it."""
+        for i, (group, name) in enumerate(zip(self._adam.param_groups, self.NAMES, strict=True)):
+            self._adam.state.pop(self._parameters[i], None)
+            new = state[name].to(self._parameters[i]).clone().requires_grad_()
+            moments = {key: state[f"{name}.{key}"] for key in MOMENTS if f"{name}.{key}" in state}
+            if moments:
+                self._adam.state[new] = {key: value.to(new.device).clone() for key, value in moments.items()}
+            group["params"] = [new]
+            self._parameters[i] = new
+
     def replace_rows(self, kept: Int[Tensor, " K"], added: Rows) -> None:
         """Keep some Gaussians with their moments and append new ones with none."""
         for i, (group, rows) in enumerate(zip(self._adam.param_groups, added, strict=True)):
@@ -91,7 +114,7 @@ def rows_from_seeds(seeds: Seeds, sh_degree: int) -> Rows:
         torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (seeds.points, quats_from_normals(seeds.normals))
     ]
     log_scales = torch.log(torch.from_numpy(axis_scales(seeds)).clamp(min=1e-5))
-    logits = torch.full((n,), math.log(seeds.opacity / (1 - seeds.opacity)))
+    logits = torch.logit(torch.from_numpy(seeds.opacities))
     sh0 = ((torch.from_numpy(np.ascontiguousarray(seeds.colours, np.float32)) - 0.5) / C0)[:, None]
     return (*tensors, log_scales, logits, sh0, torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3))
 

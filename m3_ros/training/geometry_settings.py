@@ -41,6 +41,18 @@ class GeometrySettings:
     """Weight of the mean scale [1/m]: unneeded Gaussians shrink."""
     exposure: Literal["auto", "on", "off"] = "auto"
     """Learn a gain and an offset per training picture and channel; auto: where the pictures' brightness disagrees."""
+    refine_poses: Literal["auto", "on", "off"] = "auto"
+    """Correct the pose of each training picture; auto: where the pictures disagree with their poses."""
+    align_held_out: bool = False
+    """Also measure held-out views at poses aligned by their own pixels; done anyway where poses were refined."""
+    target_psnr_db: Annotated[float, ">= 0"] = 0.0
+    """Training ends early where training views reach this PSNR [dB]; 0: never."""
+    least_gain_db: Annotated[float, ">= 0"] = 0.0
+    """Training ends early where a tenth of the schedule gains less than this on training views [dB]; 0: never."""
+    curve_every_s: Annotated[float, ">= 0"] = 0.0
+    """Seconds of training between measurements of the held-out PSNR; 0: only at the end."""
+    checkpoint_every_s: Annotated[float, "> 0"] = 30.0
+    """Seconds between checkpoints, where a checkpoint was asked for."""
     means_rate: Annotated[float, "> 0"] = 3e-3
     """Learning rate of the centres at the start [m]; it falls a hundredfold."""
     scales_rate: Annotated[float, "> 0"] = 3e-2

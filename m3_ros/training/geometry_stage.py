@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,14 +14,20 @@ from torch import Tensor
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
+from m3_ros.splat.render import Rendering
+from m3_ros.training import checkpoint as disk
 from m3_ros.training.densification import densify
-from m3_ros.training.exposure import Exposure, exposure_varies
-from m3_ros.training.field import Field
+from m3_ros.training.exposure import exposure_varies
+from m3_ros.training.frame_check import check_frames
+from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedBy
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
 from m3_ros.training.losses import depth_loss, photometric_loss, psnr_db, regularisation
+from m3_ros.training.pose_refinement import poses_disagree
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
-from m3_ros.training.views import View, make_view, split_frames
+from m3_ros.training.schedule import fraction_done, quality_is_due, stopped_by_quality
+from m3_ros.training.trainee import Trainee
+from m3_ros.training.views import View, make_split
 
 __all__ = ["GeometryResult", "GeometrySettings", "train_geometry"]
 
@@ -29,36 +35,16 @@ _REPORT_EVERY_S = 0.5
 _DENSIFY_BETWEEN = (0.04, 0.6)
 """Part of the schedule in which Gaussians are added."""
 _DENSIFICATIONS = 12
+_POSE_DECISION = 0.1
+"""Part of the schedule after which poses are looked at, and refined from then on."""
 _EXPOSURE_DECISION = 0.15
 """Part of the schedule after which exposure is looked at."""
 _ERROR_VIEWS = 10
 """Views that one densification looks at."""
+_PROBED_VIEWS = 8
+"""Training views that tell whether quality may end the training."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GeometryResult:
-    """What the geometry stage made."""
-
-    gaussians: Gaussians
-    """The field, activated, on the training device."""
-    psnr_db: float
-    """Mean PSNR over the held-out views [dB]; nan without any."""
-    held_out: tuple[int, ...]
-    """Indices of the frames that were kept from training."""
-    view_psnr_db: tuple[float, ...]
-    """PSNR of each held-out view [dB]."""
-    raw_psnr_db: float
-    """Mean PSNR without exposure compensation [dB]; equals psnr_db where it is off."""
-    compensated: bool
-    """Whether exposure was compensated."""
-    steps: int
-    """Optimiser steps taken."""
-    skipped_steps: int
-    """Steps left out because a gradient was not finite."""
-    seconds: float
-    """Time taken [s]."""
 
 
 def train_geometry(
@@ -66,159 +52,227 @@ def train_geometry(
     settings: GeometrySettings | None = None,
     progress: ProgressCallback = ignore_progress,
     cancelled: CancelCheck = never_cancelled,
+    checkpoint: Path | None = None,
 ) -> GeometryResult:
     """Learn a field of Gaussians from posed pictures.
 
-    With exposure compensation, a held-out view is compared as the training pictures before and after it were exposed.
+    With exposure compensation, a held-out view is compared as the training pictures before and after it were exposed;
+    with pose refinement, at its given pose moved as those pictures were.
+
+    Args:
+        frames: posed pictures, of one or several cameras.
+        settings: budgets and weights.
+        progress: told now and then how far it is.
+        cancelled: asked at every step.
+        checkpoint: file that a stopped training goes on from; written now and then, removed when the training is done.
 
     Raises:
-        TrainingError: there are no frames.
+        TrainingError: there are no frames, or the checkpoint is corrupt or of another training.
         BackendError: no rendering backend is there.
         Cancelled: `cancelled` said so.
     """
-    settings = settings or GeometrySettings()
-    if not frames:
-        raise TrainingError("the geometry stage needs at least one posed picture; got none: check the recording")
-    start = time.monotonic()
-    stage = _Stage(frames, settings, progress, cancelled)
-    stage.run()
-    raw, compensated = stage.evaluate()
-    gaussians = stage.field.finished()
-    if stage.skipped:
-        _log.warning("%d of %d steps were skipped: a gradient was not finite", stage.skipped, stage.steps)
-    return GeometryResult(
-        gaussians, _mean(compensated), tuple(stage.held_out), compensated, _mean(raw), stage.exposure is not None,
-        stage.steps, stage.skipped, time.monotonic() - start,
-    )  # fmt: skip
+    stage = _Stage(frames, settings or GeometrySettings(), progress, cancelled, checkpoint)
+    stopped_by = stage.run()
+    result = stage.result(stopped_by)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return result
 
 
 class _Stage:
-    """The state of one training."""
+    """The course of one training."""
 
     def __init__(
-        self, frames: Sequence[Frame], settings: GeometrySettings, progress: ProgressCallback, cancelled: CancelCheck
+        self,
+        frames: Sequence[Frame],
+        settings: GeometrySettings,
+        progress: ProgressCallback,
+        cancelled: CancelCheck,
+        checkpoint: Path | None,
     ) -> None:
+        self._begin = self._reported = self._saved = time.monotonic()
         self._settings, self._progress, self._cancelled = settings, progress, cancelled
-        self._begin = self._reported = time.monotonic()
-        self._rng = np.random.default_rng(settings.seed)
+        self._warnings = check_frames(frames)
         device = _device(settings)
-        training, self.held_out = split_frames(len(frames), settings.held_out_every)
-        chosen = [frames[i] for i in training]
-        self._views = [make_view(frame, settings.depth_edge_px, device) for frame in chosen]
-        self._coarse = [view.halved() for view in self._views] if settings.coarse_share > 0 else self._views
-        self._held_out_views = [make_view(frames[i], settings.depth_edge_px, device) for i in self.held_out]
+        split = make_split(frames, settings, device)
+        self._checkpoint: Path | None = None
         self._stop_if_cancelled()
-        has_depth = any(view.depth is not None for view in self._views)
-        count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
-        seeds = make_seeds(chosen, count, settings.depth_edge_px, settings.seed)
-        self.field = Field(seeds, settings, device)
-        self._training, self._device, self._decided = training, device, settings.exposure != "auto"
-        self.exposure = Exposure(training, device) if settings.exposure == "on" else None
-        self._initial = len(self.field)
-        self.steps = self.skipped = 0
-        self._densified = 0
-        _log.info(
-            "geometry: %d views, %d held out, %d Gaussians to start with",
-            len(training),
-            len(self.held_out),
-            self._initial,
-        )
+        self._trainee = Trainee(frames, split, settings, device)
+        self._owner = disk.fingerprint(frames, settings) if checkpoint is not None else {}
+        if checkpoint is not None and checkpoint.exists():
+            self._trainee.restore(*disk.load_checkpoint(checkpoint, self._owner))
+            _log.info("geometry: going on from step %d of %s", self._trainee.position.steps, checkpoint)
+        else:
+            self._start(frames)
+        self._checkpoint = checkpoint
 
-    def run(self) -> None:
-        """Optimise until the steps or the seconds are used up."""
-        order: list[int] = []
-        while (fraction := self._fraction()) < 1:
+    def _start(self, frames: Sequence[Frame]) -> None:
+        """Seed the field, and settle what the settings say outright."""
+        settings, trainee = self._settings, self._trainee
+        has_depth = any(view.depth is not None for view in trainee.split.views)
+        count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
+        chosen = [frames[i] for i in trainee.split.training]
+        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed))
+        trainee.position.exposure_decided = settings.exposure != "auto"
+        trainee.position.poses_decided = settings.refine_poses == "off"
+        if settings.exposure == "on":
+            trainee.compensate_exposure()
+        views, held_out = len(trainee.split.training), len(trainee.split.held_out)
+        _log.info("geometry: %d views, %d held out, %d Gaussians to start with", views, held_out, len(trainee.field))
+
+    def run(self) -> StoppedBy:
+        """Optimise until a budget is used up; returns which."""
+        trainee, steps = self._trainee, self._settings.steps
+        while (fraction := fraction_done(self._settings, trainee.position.steps, trainee.clock.seconds)) < 1:
             self._stop_if_cancelled()
-            if not order:
-                order = [int(i) for i in self._rng.permutation(len(self._views))]
-            number = order.pop()
-            image = self._step(number, fraction)
+            why = self._quality_verdict(fraction)
+            if why is not None:
+                return why
+            number = trainee.next_view()
+            image = self._step(number, self._view(number, fraction), fraction)
+            self._decide_poses_when_due(fraction)
             self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
             self._report(fraction, image, self._view(number, fraction))
+            self._measure_when_due()
+            self._save_when_due()
+        return "steps" if trainee.position.steps >= steps else "seconds"
 
-    @torch.no_grad()
-    def evaluate(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the PSNR of each held-out view without and with exposure compensation [dB]."""
-        gaussians = self.field.detached()
-        raw, compensated = [], []
-        for index, view in zip(self.held_out, self._held_out_views, strict=True):
-            image, truth = view.draw(gaussians).features[0], view.truth()
-            raw.append(psnr_db(image, truth))
-            compensated.append(
-                raw[-1] if self.exposure is None else psnr_db(self.exposure.between(image, index), truth)
-            )
-        return tuple(raw), tuple(compensated)
-
-    def _step(self, number: int, fraction: float) -> Float[Tensor, "H W 3"]:
-        """Take one step on one view; returns what was drawn."""
-        settings, view = self._settings, self._view(number, fraction)
-        gaussians = self.field.gaussians()
-        drawn = view.draw(gaussians)
-        image, truth = self._exposed(drawn.features[0], number), view.truth()
-        loss = photometric_loss(image, truth, settings.dssim_weight) + regularisation(gaussians, settings)
-        if view.depth is not None and settings.depth_weight > 0:
-            measured = depth_loss(drawn.depth[0], drawn.alpha[0], view.depth, settings.depth_softness_m)
-            loss = loss + settings.depth_weight * measured
-        if self.exposure is not None:
-            loss = loss + self.exposure.anchor()
-        loss.backward()  # type: ignore[no-untyped-call]
-        sound = self.field.step(fraction)
-        if self.exposure is not None:
-            self.exposure.step(sound, fraction)
-        self.steps += 1
-        self.skipped += not sound
-        return image.detach()
+    def result(self, stopped_by: StoppedBy) -> GeometryResult:
+        """Measure the held-out views and put together what the stage made."""
+        settings, trainee, position = self._settings, self._trainee, self._trainee.position
+        seconds, gaussians, T_map_camera = trainee.clock.seconds, trainee.field.finished(), trainee.all_poses()
+        if position.skipped:
+            _log.warning("%d of %d steps were skipped: a value was not finite", position.skipped, position.steps)
+        quality = trainee.held_out_quality(gaussians, T_map_camera)
+        curve, report, alignment = tuple(position.curve), None, math.nan
+        if settings.curve_every_s > 0:
+            curve = (*curve, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
+        if settings.align_held_out or trainee.poses is not None:
+            alignment = trainee.aligned_quality(gaussians, T_map_camera).mean_db
+        if trainee.poses is not None:
+            before = trainee.held_out_quality(gaussians, trainee.given)
+            report = trainee.poses.report(before.mean_db, quality.mean_db)
+        return GeometryResult(
+            gaussians, quality.mean_db, trainee.split.held_out, quality.compensated, quality.mean_raw_db,
+            trainee.exposure is not None, position.steps, position.skipped, time.monotonic() - self._begin,
+            curve, T_map_camera, report, alignment, stopped_by, self._warnings,
+        )  # fmt: skip
 
     def _view(self, number: int, fraction: float) -> View:
         """Return a training view at the resolution of this part of the schedule."""
-        return (self._coarse if fraction < self._settings.coarse_share else self._views)[number]
+        return self._trainee.view(number, halved=fraction < self._settings.coarse_share)
 
-    def _exposed(self, image: Float[Tensor, "H W 3"], number: int) -> Float[Tensor, "H W 3"]:
-        return image if self.exposure is None else self.exposure.apply(image, number)
+    def _step(self, number: int, view: View, fraction: float) -> Float[Tensor, "H W 3"]:
+        """Take one step on one view; returns what was drawn."""
+        trainee = self._trainee
+        gaussians = trainee.field.gaussians()
+        drawn = view.draw(gaussians)
+        image = trainee.exposed(drawn.features[0], number)
+        loss = self._loss(view, gaussians, drawn, image)
+        sound = bool(torch.isfinite(loss))
+        if sound:
+            loss.backward()  # type: ignore[no-untyped-call]
+            sound = trainee.field.step(fraction)
+            if trainee.exposure is not None:
+                trainee.exposure.step(sound, fraction)
+        if sound and trainee.poses is not None:
+            trainee.poses.visit(number, drawn, image, view)
+        trainee.position.steps += 1
+        trainee.position.skipped += not sound
+        return image.detach()
+
+    def _loss(self, view: View, gaussians: Gaussians, drawn: Rendering, image: Tensor) -> Float[Tensor, ""]:
+        settings, exposure = self._settings, self._trainee.exposure
+        loss = photometric_loss(image, view.truth(), settings.dssim_weight)
+        if view.depth is not None and settings.depth_weight > 0:
+            measured = depth_loss(drawn.depth[0], drawn.alpha[0], view.depth, settings.depth_softness_m)
+            loss = loss + settings.depth_weight * measured
+        loss = view.weight * loss + regularisation(gaussians, settings)
+        return loss if exposure is None else loss + exposure.anchor()
+
+    def _decide_poses_when_due(self, fraction: float) -> None:
+        """Look once, with a roughly trained field, whether poses have to be refined."""
+        trainee = self._trainee
+        if trainee.position.poses_decided or fraction < _POSE_DECISION:
+            return
+        trainee.position.poses_decided = True
+        views = [(i, trainee.view(i)) for i in trainee.pick_views(2 * _ERROR_VIEWS)]
+        if self._settings.refine_poses == "on" or poses_disagree(trainee.field.detached(), views, trainee.exposed):
+            _log.info("the poses are refined")
+            trainee.refine_poses()
+
+    def _decide_exposure_when_due(self, fraction: float) -> None:
+        """Look once, with a roughly trained field, whether exposure has to be compensated."""
+        trainee = self._trainee
+        if trainee.position.exposure_decided or fraction < _EXPOSURE_DECISION:
+            return
+        trainee.position.exposure_decided = True
+        views = [trainee.view(i) for i in trainee.pick_views(2 * _ERROR_VIEWS)]
+        if exposure_varies(trainee.field.detached(), views):
+            _log.info("the brightness of the pictures varies: exposure is compensated")
+            trainee.compensate_exposure()
 
     def _densify_when_due(self, fraction: float) -> None:
         """Fill the budget in equal parts over the first part of the schedule."""
         first, last = _DENSIFY_BETWEEN
         due = int((fraction - first) / (last - first) * _DENSIFICATIONS) + 1 if fraction >= first else 0
-        if fraction > last or due <= self._densified:
+        position = self._trainee.position
+        if fraction > last or due <= position.densified:
             return
-        self._densified = due
+        position.densified = due
         cap = self._settings.max_gaussians
-        target = self._initial + (cap - self._initial) * due // _DENSIFICATIONS
-        picked = self._rng.choice(len(self._views), min(_ERROR_VIEWS, len(self._views)), replace=False)
-        densify(self.field, [(int(i), self._views[i]) for i in picked], self._error_image, min(target, cap))
-
-    def _decide_exposure_when_due(self, fraction: float) -> None:
-        """Look once, with a roughly trained field, whether exposure has to be compensated."""
-        if self._decided or fraction < _EXPOSURE_DECISION:
-            return
-        self._decided = True
-        picked = self._rng.choice(len(self._views), min(2 * _ERROR_VIEWS, len(self._views)), replace=False)
-        if exposure_varies(self.field.detached(), [self._views[i] for i in picked]):
-            _log.info("the brightness of the pictures varies: exposure is compensated")
-            self.exposure = Exposure(self._training, self._device)
+        target = position.initial + (cap - position.initial) * due // _DENSIFICATIONS
+        views = [(i, self._trainee.view(i)) for i in self._trainee.pick_views(_ERROR_VIEWS)]
+        densify(self._trainee.field, views, self._error_image, min(target, cap))
 
     def _error_image(self, number: int, view: View, gaussians: Gaussians) -> Float[Tensor, "H W"]:
-        image = self._exposed(view.draw(gaussians).features[0], number)
+        image = self._trainee.exposed(view.draw(gaussians).features[0], number)
         return (image - view.truth()).abs().mean(-1)
 
-    def _fraction(self) -> float:
-        """Return how far the schedule has come in [0, 1]: by steps or by seconds, whichever is further."""
-        seconds = time.monotonic() - self._begin
-        return min(1.0, max(self.steps / self._settings.steps, seconds / self._settings.max_seconds))
+    def _quality_verdict(self, fraction: float) -> StoppedBy | None:
+        """Look at some training views now and then, where quality may end the training."""
+        trainee = self._trainee
+        if not quality_is_due(self._settings, trainee.position, fraction):
+            return None
+        spread = np.linspace(0, len(trainee.split.views) - 1, _PROBED_VIEWS).round().astype(int)
+        quality = trainee.training_quality(np.unique(spread).tolist())
+        trainee.position.quality_db.append(quality.mean_db)
+        return stopped_by_quality(self._settings, trainee.position, fraction)
+
+    def _measure_when_due(self) -> None:
+        """Add a point to the curve; the clock stands still meanwhile."""
+        every, trainee = self._settings.curve_every_s, self._trainee
+        curve = trainee.position.curve
+        if every > 0 and trainee.clock.seconds >= every * (len(curve) + 1):
+            with trainee.clock.paused():
+                psnr = trainee.held_out_quality(trainee.field.finished(), trainee.all_poses()).mean_db
+            curve.append(CurvePoint(trainee.clock.seconds, trainee.position.steps, psnr, len(trainee.field)))
+
+    def _save_when_due(self) -> None:
+        now = time.monotonic()
+        if self._checkpoint is not None and now - self._saved >= self._settings.checkpoint_every_s:
+            self._saved = now
+            disk.save_checkpoint(self._checkpoint, self._owner, *self._trainee.state())
 
     def _report(self, fraction: float, image: Float[Tensor, "H W 3"], view: View) -> None:
         now = time.monotonic()
         if now - self._reported < _REPORT_EVERY_S:
             return
         self._reported = now
-        eta = (now - self._begin) * (1 - fraction) / max(fraction, 1e-6)
-        self._progress(Progress("geometry", fraction, eta, psnr_db(image, view.truth()), len(self.field)))
+        trainee = self._trainee
+        eta = trainee.clock.seconds * (1 - fraction) / max(fraction, 1e-6)
+        psnr, count, steps = psnr_db(image, view.truth()), len(trainee.field), trainee.position.steps
+        self._progress(Progress("geometry", fraction, eta, psnr, count, steps))
 
     def _stop_if_cancelled(self) -> None:
-        if self._cancelled():
-            raise Cancelled("training was cancelled in the geometry stage; nothing was written")
+        if not self._cancelled():
+            return
+        kept = "nothing was written"
+        if self._checkpoint is not None:
+            disk.save_checkpoint(self._checkpoint, self._owner, *self._trainee.state())
+            kept = f"run it again to go on from the checkpoint {self._checkpoint}"
+        raise Cancelled(f"training was cancelled in the geometry stage; {kept}")
 
 
 def _device(settings: GeometrySettings) -> torch.device:
@@ -227,7 +281,3 @@ def _device(settings: GeometrySettings) -> torch.device:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device=cuda needs a GPU that torch can use, and there is none: use device=cpu")
     return torch.device(settings.device)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else math.nan

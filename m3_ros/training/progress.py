@@ -22,6 +22,8 @@ class Progress:
     """PSNR of the current step's view [dB]; nan outside the geometry stage."""
     gaussians: int = 0
     """Gaussians now; 0 before the geometry stage."""
+    step: int = 0
+    """Optimiser steps taken; 0 outside the geometry stage."""
 
 
 ProgressCallback = Callable[[Progress], None]

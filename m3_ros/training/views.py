@@ -1,18 +1,26 @@
 """Frames as the optimiser sees them: tensors on the training device, and what each camera sees of a field."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from m3_ros.geometry.pose import inverse
+from m3_ros.geometry.pose import Transform, inverse
 from m3_ros.recording.frame import Frame
+from m3_ros.recording.keyframes import NEIGHBOURS, sharpness
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import Rendering, render
 from m3_ros.splat.spherical_harmonics import colours
+from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import reliable_depth
+
+_SHARP = 0.7
+"""A picture with this share of its neighbours' sharpness counts fully."""
+_LEAST_WEIGHT = 0.3
+"""Weight of the blurriest picture: it may be the only one of its place."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class View:
     """T_camera_map."""
     K: Float[Tensor, "1 3 3"]
     """Intrinsics."""
+    weight: float = 1.0
+    """Say of this picture in the loss; less than 1 where it is blurred."""
 
     @property
     def width(self) -> int:
@@ -44,7 +54,12 @@ class View:
         depth = None if self.depth is None else self.depth[::2, ::2][: planes.shape[1], : planes.shape[2]].contiguous()
         K = self.K.clone()
         K[:, :2] /= 2
-        return View(planes, depth, self.viewmat, K)
+        return replace(self, planes=planes, depth=depth, K=K)
+
+    def at(self, T_map_camera: Transform) -> "View":
+        """Return the same picture as taken from another pose."""
+        viewmat = torch.from_numpy(inverse(T_map_camera))[None].to(self.viewmat)
+        return replace(self, viewmat=viewmat)
 
     def truth(self) -> Float[Tensor, "H W 3"]:
         """Return the colours in [0, 1], as a view on planes."""
@@ -58,7 +73,7 @@ class View:
         return render(g.means, g.quats, g.scales, g.opacities, features, self.viewmat, self.K, self.width, self.height)
 
 
-def make_view(frame: Frame, edge_px: int, device: torch.device) -> View:
+def make_view(frame: Frame, edge_px: int, device: torch.device, weight: float = 1.0) -> View:
     """Turn a frame into tensors; depth near edges is dropped."""
     depth = None
     if frame.depth is not None and (frame.depth > 0).any():
@@ -70,7 +85,47 @@ def make_view(frame: Frame, edge_px: int, device: torch.device) -> View:
         depth,
         viewmat.to(device, torch.float32),
         torch.from_numpy(frame.camera.K)[None].to(device, torch.float32),
+        weight,
     )
+
+
+def sharpness_weights(frames: Sequence[Frame]) -> list[float]:
+    """Return the say of each picture in the loss: less the blurrier it is than its neighbours, but never none."""
+    values = np.array([sharpness(frame.rgb) for frame in frames])
+    weights = []
+    for i, value in enumerate(values):
+        around = float(np.median(values[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]))
+        weights.append(float(np.clip(value / max(_SHARP * around, 1e-6), _LEAST_WEIGHT, 1)) if around > 0 else 1.0)
+    return weights
+
+
+@dataclass(frozen=True)
+class Split:
+    """All views of a training."""
+
+    training: tuple[int, ...]
+    """Numbers of the frames that are trained on, ascending."""
+    views: tuple[View, ...]
+    """Their views."""
+    halved: tuple[View, ...]
+    """The same at half the resolution."""
+    held_out: tuple[int, ...]
+    """Numbers of the frames that are kept from training."""
+    held_out_views: tuple[View, ...]
+    """Their views."""
+
+
+def make_split(frames: Sequence[Frame], settings: GeometrySettings, device: torch.device) -> Split:
+    """Turn frames into the views to train on and those to hold out."""
+    training, held_out = split_frames(len(frames), settings.held_out_every)
+    chosen = [frames[i] for i in training]
+    views = [
+        make_view(frame, settings.depth_edge_px, device, weight)
+        for frame, weight in zip(chosen, sharpness_weights(chosen), strict=True)
+    ]
+    kept = [make_view(frames[i], settings.depth_edge_px, device) for i in held_out]
+    halved = [view.halved() for view in views] if settings.coarse_share > 0 else views
+    return Split(tuple(training), tuple(views), tuple(halved), tuple(held_out), tuple(kept))
 
 
 def split_frames(count: int, held_out_every: int) -> tuple[list[int], list[int]]:

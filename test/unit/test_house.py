@@ -96,7 +96,8 @@ def test_every_executable_has_a_main(node):
 def test_every_command_has_a_module():
     from m3_ros.cli.main import COMMANDS
 
-    assert [name for name in COMMANDS if not (ROOT / "m3_ros/cli" / f"{name.replace('-', '_')}.py").is_file()] == []
+    modules = {name: f"{name.replace('-', '_').replace(' ', '_')}.py" for name in COMMANDS}
+    assert [name for name, module in modules.items() if not (ROOT / "m3_ros/cli" / module).is_file()] == []
 
 
 def test_launch_and_config_files_are_there_and_readable():

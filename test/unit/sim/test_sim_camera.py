@@ -51,13 +51,6 @@ def test_pictures_are_reproducible_and_not_flat(world, eye):
     assert np.array_equal(first.T_map_camera, T_map_camera(state))
 
 
-def test_ids_cost_a_second_rendering_only_where_they_are_wanted(world, eye):
-    state = _states(world)[0]
-    plain = eye.shot(state, instances=False)
-    assert np.array_equal(plain.rgb, eye.shot(state).rgb)
-    assert not plain.instances.any()
-
-
 def test_the_robot_shows_only_when_asked_for(world, eye):
     state = _states(world)[0]
     behind = RobotState(0, state.x, state.y, state.yaw)

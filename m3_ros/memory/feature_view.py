@@ -1,0 +1,50 @@
+"""What a memory holds of one encoder, as that encoder would have seen it from a pose."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from m3_ros.features.encoder import FeatureMap
+from m3_ros.geometry.camera import Camera
+from m3_ros.geometry.pose import Transform, inverse
+from m3_ros.memory.spatial_memory import PrincipalQueries
+from m3_ros.splat.gaussians import Gaussians
+from m3_ros.splat.render import render
+
+_FINER = 4
+"""Pixels rendered along a cell: a cell shows the mean of all that it covers, not what lies at its middle."""
+
+
+@torch.inference_mode()
+def feature_view(
+    gaussians: Gaussians,
+    entry: PrincipalQueries,
+    camera: Camera,
+    T_map_camera: Transform,
+    rows: int,
+    columns: int,
+    min_alpha: float = 0.5,
+) -> FeatureMap:
+    """Render the features of a view: queries blended like colours, then read out of the bank (the paper's eq. 1, 2).
+
+    Args:
+        gaussians: the memory's geometry.
+        entry: what the encoder knows of each Gaussian.
+        camera: intrinsics of the view.
+        T_map_camera: its pose.
+        rows: cells from top to bottom.
+        columns: cells from left to right.
+        min_alpha: a cell counts where Gaussians that remember anything cover this much of it.
+    """
+    scaled = camera.scaled(columns * _FINER, rows * _FINER)
+    known = (entry.queries != 0).any(dim=1).float()[:, None]
+    values = torch.cat([entry.queries.float(), known], dim=1)
+    viewmat, K = (torch.from_numpy(np.asarray(m)).float()[None] for m in (inverse(T_map_camera), scaled.K))
+    g = gaussians
+    drawn = render(g.means, g.quats, g.scales, g.opacities, values, viewmat, K, scaled.width, scaled.height)
+    cells = functional.avg_pool2d(drawn.features[0].movedim(-1, 0)[None], _FINER)[0].movedim(0, -1)
+    valid = cells[..., -1] >= min_alpha
+    features = torch.zeros(rows, columns, entry.attention.bank.dim)
+    if bool(valid.any()):
+        features[valid] = entry.attention.reconstruct(cells[..., :-1][valid])
+    return FeatureMap(features, valid, (camera.width, camera.height))
