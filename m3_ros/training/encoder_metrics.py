@@ -13,8 +13,8 @@ from torch import Tensor
 from m3_ros.features.checkpoint import Measurement
 from m3_ros.features.encoder import Encoder
 from m3_ros.features.foreign_words import TEST_FOREIGN, foreign_to
+from m3_ros.features.known_words import COLOURS
 from m3_ros.features.vocabulary import BACKGROUND_KINDS, VOCABULARY, held_out_phrase_kinds, phrase_kinds, plain_name
-from m3_ros.training.encoder_captions import COLOURS
 from m3_ros.training.encoder_data import RoomViews
 
 SMALLEST_SHARE = 0.01
