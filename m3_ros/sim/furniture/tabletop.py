@@ -122,9 +122,9 @@ def make_duck(rng: Rng, variant: str) -> Item:
     if variant == "on wheels":
         board, wheel = plain(draw_colour(rng)[1], 0.05), plain(draw_colour(rng)[1], 0.05)
         duck.rounded_box((0, 0, -0.005), (0.26, 0.13, 0.025), 0.01, board, 3)
-        for along in (-0.09, 0.09):
-            for y in (-0.075, 0.055):
-                duck.cylinder((along, y, -0.02), 0.035, 0.02, wheel, R=rotate_x(-np.pi / 2), sides=12)
+        for front in (-0.09, 0.09):
+            for side in (-0.075, 0.055):
+                duck.cylinder((front, side, -0.02), 0.035, 0.02, wheel, R=rotate_x(-np.pi / 2), sides=12)
     k = float(rng.uniform(0.7, 1.25))
     shape = Shape().join(duck, _FRONT).stretched(k * around(rng, 1, 0.1), k * around(rng, 1, 0.1), k)
     return item("duck", shape.grounded(), (name,))

@@ -14,9 +14,7 @@ def words():
     return KnownWords.of(KINDS)
 
 
-@pytest.mark.parametrize(
-    ("synonym", "name"), [("couch", "sofa"), ("safety cone", "traffic cone"), ("television screen", "tv")]
-)
+@pytest.mark.parametrize(("synonym", "name"), [("couch", "sofa"), ("safety cone", "traffic cone")])
 def test_a_synonym_moves_towards_the_name_that_was_trained(words, synonym, name):
     trained = unit(embed_sentences(list(VOCABULARY[name].names)).mean(dim=0))
     assert words.embed([synonym])[0] @ trained > embed_sentences([synonym])[0] @ trained + 0.03
