@@ -7,6 +7,7 @@ from pathlib import Path
 def run(
     directory: Path = Path("runs/encoder"),
     crops: int = 150_000,
+    cooldown: int = 15_000,
     rooms: int = 400,
     seed: int = 0,
     start_from: Path | None = None,
@@ -18,6 +19,7 @@ def run(
     Args:
         directory: Keeps rooms, state and the checkpoint.
         crops: Crops to learn from.
+        cooldown: The last crops, over which the steps shrink to nothing.
         rooms: Number of generated rooms.
         seed: Seed of weights and crops.
         start_from: Checkpoint whose weights are the first; without it, random ones.
@@ -34,7 +36,7 @@ def run(
         if is_running(directory):
             print(f"the training in {directory} cools down and ends soon")
             return 0
-    settings = EncoderTrainingSettings(crops=crops, rooms=rooms, seed=seed, start_from=start_from)
+    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, seed=seed, start_from=start_from)
     checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
     if install:
