@@ -12,7 +12,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip -qq --no-input --disable-pip-version-check
 # The CUDA rasteriser only where there is a GPU; its torch is then the CUDA one.
 GPU := $(if $(shell command -v nvidia-smi),gpu)
-EXTRAS := ros sim sfm openclip ray dev $(GPU)
+EXTRAS := ros sim openclip ray dev $(GPU)
 SOURCES := $(shell find m3_ros msg srv action launch config -type f -not -path '*/__pycache__/*')
 
 # A ROS installation, another DDS or another environment of the caller must not reach into ours.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from m3_ros.cli.bench_document import machine, plain
+
 if TYPE_CHECKING:
     from m3_ros.evaluation.train_benchmark import TrainBenchmark
     from m3_ros.recording import Frame
@@ -52,10 +54,10 @@ def run(
             lambda poses, p: line.update(poses, p.fraction, p.psnr_db, p.gaussians, p.eta_s),
         )
     if json_document:
-        document = {"scene": scene, "preset": preset, "seed": seed, **_machine(), **as_record(measured)}
+        document = {"scene": scene, "preset": preset, "seed": seed, **machine(), **as_record(measured)}
         print(json.dumps(document, indent=1, allow_nan=False))
     else:
-        print("\n".join([f"scene {scene}, preset {preset}, " + ", ".join(map(str, _machine().values()))]))
+        print("\n".join([f"scene {scene}, preset {preset}, " + ", ".join(map(str, machine().values()))]))
         print(as_table(measured))
     return 0
 
@@ -64,7 +66,7 @@ def as_record(measured: "TrainBenchmark") -> dict[str, Any]:
     """Return what was measured as plain JSON values; null where there is none."""
     record = dataclasses.asdict(measured)
     record["won_back"], record["aligned_won_back"] = measured.won_back, measured.aligned_won_back
-    cleaned: dict[str, Any] = _clean(record)
+    cleaned: dict[str, Any] = plain(record)
     return cleaned
 
 
@@ -81,8 +83,8 @@ def as_table(measured: "TrainBenchmark") -> str:
         aligned = "" if math.isnan(run_.aligned_psnr_db) else f" ({run_.aligned_psnr_db:.2f} dB at aligned poses)"
         lines.append(
             f"{run_.poses}: {run_.psnr_db:.2f} dB{aligned} with {run_.gaussians} Gaussians after {run_.seconds:.0f} s, "
-            f"ended by {run_.stopped_by}; poses {100 * run_.pose_error_m:.2f} cm and "
-            f"{math.degrees(run_.pose_error_rad):.2f} degrees from those given"
+            f"started from {run_.initialisation}, ended by {run_.stopped_by}; "
+            f"poses {100 * run_.pose_error_m:.2f} cm, {math.degrees(run_.pose_error_rad):.2f} degrees from those given"
         )
     lines += [f"warning: {text}" for text in dict.fromkeys(w for run_ in measured.runs for w in run_.warnings)]
     if not math.isnan(measured.won_back):
@@ -109,22 +111,3 @@ def _settings(preset: str, seconds: float, max_gaussians: int, seed: int) -> "Ge
     if seconds > 0:
         settings = dataclasses.replace(settings, max_seconds=seconds)
     return dataclasses.replace(settings, max_gaussians=max_gaussians) if max_gaussians > 0 else settings
-
-
-def _machine() -> dict[str, str | int]:
-    import torch
-
-    if torch.cuda.is_available():
-        return {"backend": "gsplat", "device": torch.cuda.get_device_name()}
-    from m3_ros.splat import kernel
-
-    return {"backend": f"cpu-{kernel.load().isa}", "threads": torch.get_num_threads()}
-
-
-def _clean(value: Any) -> Any:
-    """Turn numbers that are not finite into None, all the way down."""
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,9 +1,12 @@
 """`m3 info PATH`: what a recording or a memory holds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from m3_ros.memory import MemoryObject
 
 
 def run(path: Annotated[Path, tyro.conf.Positional]) -> int:
@@ -20,12 +23,14 @@ def run(path: Annotated[Path, tyro.conf.Positional]) -> int:
 
 
 def _memory(path: Path) -> None:
-    from m3_ros.memory import load_memory
+    from m3_ros.memory import list_objects, load_memory
 
     memory = load_memory(path)
+    size = sum(file.stat().st_size for file in path.iterdir() if file.is_file()) / 1e6
     print(f"{path}: memory in frame {memory.map_frame!r} of {memory.provenance.recording}, {memory.provenance.created}")
     print(
-        f"  {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; {len(memory.keyframes)} keyframes"
+        f"  {size:.1f} MB, {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; "
+        f"{len(memory.keyframes)} keyframes"
     )
     print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; settings {memory.provenance.settings}")
     for entry in memory.principal_queries:
@@ -34,6 +39,20 @@ def _memory(path: Path) -> None:
             f"  {entry.encoder_name} {entry.encoder_version[:12]}: {len(bank)} components of {bank.dim}, "
             f"queries of {entry.attention.query_dim}, tau {entry.attention.tau:g}"
         )
+    objects = list_objects(memory)
+    print(f"  {len(objects)} objects" + (":" if objects else ""))
+    for thing in objects:
+        print(f"  {_words(thing)}")
+
+
+def _words(thing: "MemoryObject") -> str:
+    """Say where an object is and what it may be."""
+    centre, size = (" ".join(f"{v:.2f}" for v in vector) for vector in (thing.centre, thing.box.size))
+    name = f"perhaps {thing.name} ({thing.name_probability:.2f})" if thing.name else "of no known name"
+    last = (
+        f"{len(thing.views)} views, last seen {thing.last_seen_ns * 1e-9:.1f} s" if thing.views else "in no plain view"
+    )
+    return f"{thing.id:4d}  at ({centre}) m, {size} m large, {name}, {last}"
 
 
 def _recording(path: Path) -> None:

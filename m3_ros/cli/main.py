@@ -1,7 +1,6 @@
 """`m3`: the entry point. A command is one function in one file and one line in COMMANDS."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -16,6 +15,7 @@ COMMANDS = {
     "train": "build a memory from a recording",
     "ask": "find things in a memory",
     "describe": "say in words what a memory shows at a pose",
+    "trace": "show which views and pixels the memory of a pixel came from",
     "info": "say what a recording or a memory holds",
     "export": "write a memory's Gaussians as a file that other programs open",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
@@ -23,6 +23,7 @@ COMMANDS = {
     "bench encoder": "measure the embedded encoder on rooms it was not trained on",
     "bench raster": "measure the rendering kernel against the processor's own limit",
     "bench train": "measure the geometry stage: quality against time",
+    "bench memory": "measure what a memory keeps of its encoders' features, and what it costs",
 }
 """Names and one-line help; the code of `some name` is m3_ros/cli/some_name.py, function `run`."""
 
@@ -33,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, rest = _split(arguments)
     if name not in COMMANDS:
         return _usage(arguments)
-    # OpenMP threads that spin while another process computes cost up to 10x; must be set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
     try:
         return _command(name)(rest)

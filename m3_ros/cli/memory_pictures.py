@@ -42,12 +42,12 @@ def renders_beside_truth(memory: SpatialMemory, frames: Sequence[Frame], columns
     return contact_sheet(rows)
 
 
-def relevancy_view(finder: Finder, phrase: str, view: int) -> Image:
-    """Draw where a phrase lights up in the memory's render of one keyframe."""
+def relevancy_view(finder: Finder, question: str | Float[torch.Tensor, " D"], view: int) -> Image:
+    """Draw where a phrase, or the vector of a visual prompt, lights up in the memory's render of one keyframe."""
     keyframes = finder.memory.keyframes
     camera, T = keyframes.cameras[view], keyframes.T_map_camera[view]
-    relevancy = finder.relevancy(phrase).probability
-    heat = splat(finder.memory, relevancy.float()[:, None], camera, T)[..., 0]
+    relevancy = finder.relevancy(question) if isinstance(question, str) else finder.likeness(question)
+    heat = splat(finder.memory, relevancy.probability.float()[:, None], camera, T)[..., 0]
     return heat_overlay(to_bytes(splat(finder.memory, None, camera, T)), heat)
 
 
@@ -68,11 +68,24 @@ def draw_map(
 
 
 def draw_answers(
-    path: Path, finder: Finder, floor: NavigationMap, answers: Sequence[tuple[Answer, Approach | None]]
+    path: Path,
+    finder: Finder,
+    floor: NavigationMap,
+    answers: Sequence[tuple[Answer, Approach | None]],
+    shown: Float[torch.Tensor, " D"] | None = None,
 ) -> None:
-    """Write the map with the answers, and beside `path` the best view of each found thing with its relevancy."""
+    """Write the map with the answers, and beside `path` the best view of each found thing with its relevancy.
+
+    Args:
+        path: picture of the map.
+        finder: gave the answers.
+        floor: the map.
+        answers: with where to stand for each.
+        shown: vector of the visual prompt that the first answer is about; None: that one too was asked in words.
+    """
     save_png(path, draw_map(floor, answers))
-    for answer, _ in answers:
+    for number, (answer, _) in enumerate(answers):
         if answer.candidates and answer.candidates[0].views:
             name = f"{path.stem}_{'_'.join(answer.text.split())}.png"
-            save_png(path.with_name(name), relevancy_view(finder, subject(answer.text), answer.candidates[0].views[0]))
+            question = shown if number == 0 and shown is not None else subject(answer.text)
+            save_png(path.with_name(name), relevancy_view(finder, question, answer.candidates[0].views[0]))

@@ -35,7 +35,8 @@ def write(
     image: Image, text: str, at: tuple[int, int], scale: float = 0.45, colour: tuple[int, int, int] = _INK
 ) -> None:
     """Draw a line of text into `image`, in place; `at` is its lower left corner [px]."""
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 3, cv2.LINE_AA)
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would stand further apart
+        cv2.putText(image, text, (at[0] + dx, at[1] + dy), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 

@@ -1,5 +1,6 @@
 """`m3 train RECORDING`: build a memory from a recording."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ def run(
     max_seconds: float = 0.0,
     seed: int = 0,
     cache_dir: Path | None = None,
+    refine_poses: Literal["auto", "on", "off"] = "auto",
+    resume: bool = False,
+    ray: str | None = None,
 ) -> int:
     """Build a memory from a recording.
 
@@ -29,18 +33,38 @@ def run(
         max_seconds: Time budget of the geometry stage [s]; 0: the preset's own.
         seed: Seed of every random choice.
         cache_dir: Keep features here between runs.
+        refine_poses: Correct the pose of each picture first; auto: where the pictures disagree with their poses.
+        resume: Go on from the checkpoint that a stopped training left.
+        ray: Ray cluster to encode on, HOST:PORT.
     """
     from m3_ros.training.pipeline import TrainingSettings, train
 
     memory_path = out or recording.with_suffix(".m3")
     settings = TrainingSettings(
-        preset=preset, encoders=encoders, max_width=max_width, max_seconds=max_seconds, seed=seed, cache_dir=cache_dir
+        preset=preset,
+        encoders=encoders,
+        max_width=max_width,
+        max_seconds=max_seconds,
+        seed=seed,
+        cache_dir=cache_dir,
+        refine_poses=refine_poses,
+        resume=resume,
+        ray_address=ray,
     )
     with ProgressLine() as line:
         report = train(recording, memory_path, settings, line.show)
     print(
         f"{report.memory_path}: {report.gaussians} Gaussians from {report.keyframes} keyframes, "
-        f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s geometry)"
+        f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s geometry), "
+        f"started from {report.initialisation}"
     )
+    if report.pose_refinement is not None:
+        moved = report.pose_refinement
+        print(
+            f"the poses disagreed with the pictures and were corrected by {1000 * moved.mean_m:.0f} mm and "
+            f"{math.degrees(moved.mean_rad):.2f} degrees on average"
+        )
+    for warning in report.warnings:
+        print(f"warning: {warning}")
     print(f'ask it: m3 ask {report.memory_path} "find the chair"')
     return 0

@@ -39,6 +39,8 @@ class TrainRun:
 
     poses: Poses
     """As given; disturbed; or disturbed and refined."""
+    initialisation: str
+    """Where the first Gaussians came from, in words."""
     curve: tuple[CurvePoint, ...]
     """Held-out PSNR over the time spent training, at the poses that the training had."""
     psnr_db: float
@@ -118,8 +120,8 @@ def benchmark_training(
     return TrainBenchmark(len(frames), held_out, camera.width, camera.height, depth, runs)
 
 
-def simulated_walk(seed: int, keyframes: int = 90, width: int = 320, height: int = 240) -> list[Frame]:
-    """Walk through the simulated room `seed`, one of every kind of thing in it, and return about so many keyframes.
+def simulated_walk(seed: int, keyframes: int = 300, width: int = 320, height: int = 240) -> list[Frame]:
+    """Walk through the simulated room `seed`, one of every kind of thing in it, and return at most so many keyframes.
 
     Raises:
         SimulationError: the room cannot be built or drawn here.
@@ -160,10 +162,11 @@ def _run(
     result = train_geometry(frames, settings, report)
     _log.info("%s poses: %.2f dB held out", poses, result.psnr_db)
     distance, angle = _pose_error(given, result)
+    curve = tuple({point.step: point for point in result.curve}.values())  # the end may be measured twice
     return TrainRun(
-        poses, result.curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians), result.steps,
-        result.skipped_steps, result.curve[-1].seconds, result.stopped_by, distance, angle, result.pose_refinement,
-        result.warnings,
+        poses, result.initialisation, curve, result.psnr_db, result.aligned_psnr_db, len(result.gaussians),
+        result.steps, result.skipped_steps, curve[-1].seconds, result.stopped_by, distance, angle,
+        result.pose_refinement, result.warnings,
     )  # fmt: skip
 
 

@@ -46,6 +46,11 @@ class DinoEncoder:
         self._network: Any = self._compute.prepare(network)
 
     @property
+    def device(self) -> str:
+        """Torch device that it computes on."""
+        return self._compute.device
+
+    @property
     def batch_size(self) -> int:
         """Number of images worth encoding at once."""
         return self._compute.batch_size

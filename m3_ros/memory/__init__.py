@@ -2,26 +2,53 @@
 
 from m3_ros.memory.archive import load_memory, save_memory
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
-from m3_ros.memory.components import Coverage, MemoryBank, cover_components, paper_components
+from m3_ros.memory.components import Coverage, MemoryBank, paper_components
+from m3_ros.memory.cover import cover_components
+from m3_ros.memory.explanation import Explanation, component_captions, explain
+from m3_ros.memory.feature_view import feature_view
 from m3_ros.memory.lift import Lifted, View, lift
-from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, SpatialMemory
+from m3_ros.memory.objects import ObjectSettings, find_objects, list_objects
+from m3_ros.memory.spatial_memory import (
+    Keyframes,
+    MemoryObject,
+    PrincipalQueries,
+    Provenance,
+    Recipe,
+    SpatialMemory,
+    Walk,
+)
+from m3_ros.memory.walks import compose, remove_walk, visibility, with_walk
 
 __all__ = [
     "Coverage",
+    "Explanation",
     "Keyframes",
     "Lifted",
     "MemoryAttention",
     "MemoryBank",
+    "MemoryObject",
+    "ObjectSettings",
     "PrincipalQueries",
     "Provenance",
+    "Recipe",
     "SpatialMemory",
     "View",
+    "Walk",
+    "component_captions",
+    "compose",
     "cover_components",
+    "explain",
+    "feature_view",
+    "find_objects",
     "fit_tau",
     "frozen_projection",
     "lift",
+    "list_objects",
     "load_memory",
     "paper_components",
     "pca_projection",
+    "remove_walk",
     "save_memory",
+    "visibility",
+    "with_walk",
 ]

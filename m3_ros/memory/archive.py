@@ -5,10 +5,8 @@ save writes new data files beside the old ones and then replaces memory.json in 
 moment leaves either the old memory or the new.
 """
 
-import dataclasses
 import hashlib
 import json
-import math
 import os
 import re
 import tempfile
@@ -16,39 +14,49 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from m3_ros.errors import MemoryFormatError
-from m3_ros.geometry.camera import Camera
-from m3_ros.memory.attention import MemoryAttention
-from m3_ros.memory.components import Coverage, MemoryBank
-from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Provenance, SpatialMemory
-from m3_ros.splat.gaussians import Gaussians
+from m3_ros.memory.archive_content import Codes, Manifest, assemble, described, tensors
+from m3_ros.memory.spatial_memory import SpatialMemory
 
 FORMAT = "m3_ros memory"
-VERSION = 1
+VERSION = 2
 MANIFEST = "memory.json"
-Manifest = dict[str, Any]
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {}
+
+
+def _from_version_1(manifest: Manifest) -> Manifest:
+    """Version 1 knew no walks, objects or captions: nothing can be taken away, and objects are looked for anew."""
+    encoders = [entry | {"captions": []} for entry in manifest["encoders"]]
+    return manifest | {"version": 2, "encoders": encoders, "walks": [], "objects": None}
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _from_version_1}
 """Turns a manifest of version v into one of version v + 1; one entry for each version that was ever released."""
 
 _DATA_FILE = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.safetensors")
 _TEMPORARY = ".writing-"
 
 
-def save_memory(memory: SpatialMemory, path: Path) -> None:
+def save_memory(memory: SpatialMemory, path: Path, codes: Codes = "float16") -> None:
     """Write a memory to the folder `path`, atomically.
+
+    Args:
+        memory: what to write.
+        path: folder; a memory already there is replaced only when the new one is whole.
+        codes: how principal queries are stored.
 
     Raises:
         MemoryFormatError: the folder cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        files = {role: _write_data(path, role, tensors) for role, tensors in _tensors(memory).items()}
-        text = json.dumps(_manifest(memory, files), indent=1, sort_keys=True, allow_nan=False)
+        files = {role: _write_data(path, role, group) for role, group in tensors(memory, codes).items()}
+        manifest = described(memory) | {"format": FORMAT, "version": VERSION, "files": files}
+        text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+        _sync(path)
         _replace(path / MANIFEST, text.encode())
+        _sync(path)
     except OSError as error:
         raise MemoryFormatError(f"the memory cannot be written to {path}: {error.strerror or error}") from error
     _remove_unnamed(path, {entry["name"] for entry in files.values()})
@@ -60,10 +68,11 @@ def load_memory(path: Path) -> SpatialMemory:
     Raises:
         MemoryFormatError: the folder is missing, partial, corrupt, or of a newer version; the message names the fault.
     """
-    manifest = migrate(_read_manifest(path))
+    manifest = _read_manifest(path)
     try:
+        manifest = migrate(manifest)
         files = {role: _read_data(path, entry) for role, entry in manifest["files"].items()}
-        return _assemble(manifest, files)
+        return assemble(manifest, files)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise MemoryFormatError(
             f"{path / MANIFEST} is corrupt: {type(error).__name__} {error}: train the memory again or restore a copy"
@@ -93,57 +102,10 @@ def migrate(manifest: Manifest, migrations: Mapping[int, Callable[[Manifest], Ma
     return manifest
 
 
-def _tensors(memory: SpatialMemory) -> dict[str, dict[str, Tensor]]:
-    frames, g = memory.keyframes, memory.gaussians
-    intrinsics = [[c.width, c.height, c.fx, c.fy, c.cx, c.cy] for c in frames.cameras]
-    groups = {
-        "gaussians": {field.name: getattr(g, field.name).float() for field in dataclasses.fields(Gaussians)}
-        | {"visibility": memory.visibility.float()},
-        "keyframes": {
-            "stamps_ns": torch.from_numpy(np.asarray(frames.stamps_ns, np.int64)),
-            "T_map_camera": torch.from_numpy(np.asarray(frames.T_map_camera, np.float64).reshape(-1, 4, 4)),
-            "intrinsics": torch.tensor(intrinsics, dtype=torch.float64).reshape(-1, 6),
-        },
-    }
-    for i, entry in enumerate(memory.principal_queries):
-        groups[f"encoder_{i}"] = {
-            "queries": entry.queries.half(),
-            "norms": entry.norms.float(),
-            "consistency": entry.consistency.half(),
-            "W": entry.attention.W.float(),
-            "components": entry.attention.bank.components.float(),
-        }
-    return groups
-
-
-def _manifest(memory: SpatialMemory, files: Mapping[str, Mapping[str, Any]]) -> Manifest:
-    psnr_db = memory.provenance.psnr_db
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "map_frame": memory.map_frame,
-        "provenance": dataclasses.asdict(memory.provenance) | {"psnr_db": psnr_db if math.isfinite(psnr_db) else None},
-        "encoders": [
-            {
-                "file": f"encoder_{i}",
-                "name": entry.encoder_name,
-                "encoder_version": entry.encoder_version,
-                "tau": entry.attention.tau,
-                "theta": entry.attention.bank.theta,
-                "capped": entry.attention.bank.capped,
-                "method": entry.attention.bank.method,
-                "coverage": dataclasses.asdict(entry.attention.bank.coverage),
-            }
-            for i, entry in enumerate(memory.principal_queries)
-        ],
-        "files": files,
-    }
-
-
-def _write_data(folder: Path, role: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _write_data(folder: Path, role: str, group: Mapping[str, Tensor]) -> dict[str, Any]:
     from safetensors.torch import save
 
-    data = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    data = save({name: t.detach().cpu().contiguous() for name, t in group.items()})
     digest = hashlib.sha256(data).hexdigest()
     name = f"{role}-{digest[:16]}.safetensors"
     _replace(folder / name, data)
@@ -162,6 +124,16 @@ def _replace(path: Path, data: bytes) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk, so that a manifest is never there before the files that it names."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _remove_unnamed(folder: Path, named: set[str]) -> None:
@@ -209,33 +181,3 @@ def _read_data(folder: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
         return dict(load(data))
     except SafetensorError as error:
         raise MemoryFormatError(f"{folder / name} is corrupt: {error}: restore a copy or train again") from error
-
-
-def _assemble(manifest: Manifest, files: Mapping[str, Mapping[str, Tensor]]) -> SpatialMemory:
-    stored, frames = files["gaussians"], files["keyframes"]
-    provenance = dict(manifest["provenance"])
-    if provenance["psnr_db"] is None:
-        provenance["psnr_db"] = math.nan
-    cameras = tuple(Camera(int(w), int(h), *rest) for w, h, *rest in frames["intrinsics"].tolist())
-    return SpatialMemory(
-        gaussians=Gaussians(**{field.name: stored[field.name] for field in dataclasses.fields(Gaussians)}),
-        principal_queries=tuple(_queries(entry, files[entry["file"]]) for entry in manifest["encoders"]),
-        visibility=stored["visibility"],
-        keyframes=Keyframes(frames["stamps_ns"].numpy(), frames["T_map_camera"].numpy(), cameras),
-        provenance=Provenance(**provenance),
-        map_frame=str(manifest["map_frame"]),
-    )
-
-
-def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> PrincipalQueries:
-    bank = MemoryBank(
-        components=stored["components"],
-        encoder_name=entry["name"],
-        encoder_version=entry["encoder_version"],
-        theta=entry["theta"],
-        coverage=Coverage(**entry["coverage"]),
-        capped=entry["capped"],
-        method=entry["method"],
-    )
-    attention = MemoryAttention(bank, stored["W"], entry["tau"])
-    return PrincipalQueries(stored["queries"], stored["norms"], stored["consistency"].float(), attention)

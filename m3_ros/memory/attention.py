@@ -10,11 +10,15 @@ from torch import Tensor
 
 from m3_ros.features.encoder import unit
 from m3_ros.memory.components import MemoryBank
+from m3_ros.splat.read_out import MOST_DIMS, read_out
 
 PAPER_TAU = 0.05
 """Temperature of the paper's code."""
 _CHUNK = 8192
 _EPS = 1e-6
+_MOST_EXACT = 1024
+_SPARE = 16
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,8 @@ class MemoryAttention:
     """R(q) = softmax(cos(q W, B) / tau) B (the paper's eq. 2 with the cosine and temperature of its code).
 
     Everything that does not depend on the query is folded once: the keys K = W B^T / |B|, the metric W W^T that gives
-    |q W|. Nothing of length D is formed for a query until `reconstruct` is asked for.
+    |q W|. Nothing of length D is formed for a query until `reconstruct` is asked for. A learned memory gives its own
+    keys: those of the components as they were chosen, before what they stand for was fitted to all that was seen.
     """
 
     bank: MemoryBank
@@ -31,12 +36,18 @@ class MemoryAttention:
     """Projection of queries into the encoder's space."""
     tau: float
     """Temperature."""
+    own_keys: Float[Tensor, "s t"] | None = None
+    """Keys where they are not W B^T / |B|; None: they are."""
 
     def __post_init__(self) -> None:
         if self.W.ndim != 2 or self.W.shape[1] != self.bank.dim or not self.tau > 0:
             raise ValueError(
                 f"memory attention needs W [s, {self.bank.dim}] and tau > 0; got W {tuple(self.W.shape)}, "
                 f"tau={self.tau}"
+            )
+        if self.own_keys is not None and self.own_keys.shape != (self.query_dim, len(self.bank)):
+            raise ValueError(
+                f"memory attention needs keys [{self.query_dim}, {len(self.bank)}]; got {tuple(self.own_keys.shape)}"
             )
 
     @property
@@ -46,7 +57,9 @@ class MemoryAttention:
 
     @cached_property
     def keys(self) -> Float[Tensor, "s t"]:
-        """Folded keys W B^T with unit components."""
+        """What queries are compared with: W B^T with unit components, unless the memory has keys of its own."""
+        if self.own_keys is not None:
+            return self.own_keys.contiguous()
         return (self.W @ unit(self.bank.components).T).contiguous()
 
     @cached_property
@@ -54,11 +67,15 @@ class MemoryAttention:
         """Return W W^T: |q W|^2 = q W W^T q^T."""
         return self.W @ self.W.T
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all that reads queries out, as a saved memory holds it: half precision, keys and W in full."""
+        own = 0 if self.own_keys is None else self.own_keys.numel()
+        return 2 * self.bank.components.numel() + 4 * (self.W.numel() + own)
+
     def weights(self, queries: Float[Tensor, "N s"]) -> Float[Tensor, "N t"]:
         """Return the attention over the components; each row sums to one. A zero query attends to all alike."""
-        q = queries.float()
-        norm = ((q @ self.metric) * q).sum(dim=1, keepdim=True).clamp(min=0).sqrt().clamp(min=_EPS)
-        return torch.softmax((q / (norm * self.tau)) @ self.keys, dim=1)
+        return torch.softmax(self._sharpened(queries) @ self.keys, dim=1)
 
     def reconstruct(self, queries: Float[Tensor, "N s"]) -> Float[Tensor, "N D"]:
         """Return the features that the queries stand for, in the encoder's space, not normalised."""
@@ -91,10 +108,26 @@ class MemoryAttention:
             text: text vectors of any length.
             norms: `norms(queries)` if already known.
         """
-        values = self.bank.components @ unit(text.float()).T
+        along = self.bank.components @ unit(text.float()).T
         length = self.norms(queries) if norms is None else norms
-        scores = torch.cat([self.weights(q) @ values for q in _chunks(queries)])
-        return scores / length.clamp(min=_EPS)[:, None]
+        wants_gradients = torch.is_grad_enabled() and (queries.requires_grad or along.requires_grad)
+        fused = queries.device.type == "cpu" and self.query_dim <= MOST_DIMS and not wants_gradients
+        read = self.read_fused if fused else self.read_plain
+        return read(queries, along) / length.clamp(min=_EPS)[:, None]
+
+    def read_fused(self, queries: Float[Tensor, "N s"], along: Float[Tensor, "t T"]) -> Float[Tensor, "N T"]:
+        """Return the attention times some columns by the CPU kernel, where nothing of length t is stored."""
+        return read_out(self._sharpened(queries), self.keys, along)
+
+    def read_plain(self, queries: Float[Tensor, "N s"], along: Float[Tensor, "t T"]) -> Float[Tensor, "N T"]:
+        """Return the same in plain torch, on any device and with gradients."""
+        return torch.cat([self.weights(q) @ along for q in _chunks(queries)])
+
+    def _sharpened(self, queries: Float[Tensor, "N s"]) -> Float[Tensor, "N s"]:
+        """Return q / (|q W| tau), whose product with a key is the logit."""
+        q = queries.float()
+        norm = ((q @ self.metric) * q).sum(dim=1, keepdim=True).clamp(min=0).sqrt().clamp(min=_EPS)
+        return q / (norm * self.tau)
 
     @cached_property
     def _gram(self) -> Float[Tensor, "t t"]:
@@ -116,11 +149,24 @@ def pca_projection(second_moment: Float[Tensor, "D D"], query_dim: int) -> Float
 
     With q = W x the product q W is the best rank-s image of x, so that queries can be had by projection alone.
     """
-    _, vectors = torch.linalg.eigh(second_moment.double())
-    W = vectors[:, -min(query_dim, second_moment.shape[0]) :].flip(dims=[1]).T
+    W = _leading(second_moment, min(query_dim, second_moment.shape[0])).T
     largest = W.gather(1, W.abs().argmax(dim=1, keepdim=True))
     signed: Tensor = (W * torch.sign(largest)).float().contiguous()
     return signed
+
+
+def _leading(matrix: Float[Tensor, "D D"], count: int) -> Float[Tensor, "D s"]:
+    """Return the leading eigenvectors of a symmetric matrix, largest first, as columns."""
+    if matrix.shape[0] > _MOST_EXACT:  # by subspace iteration: a full decomposition would take minutes for D = 4096
+        generator = torch.Generator().manual_seed(0)
+        basis = torch.randn(matrix.shape[0], count + _SPARE, dtype=matrix.dtype, generator=generator)
+        for _ in range(_ROUNDS):
+            basis, _ = torch.linalg.qr(matrix @ basis)
+        _, rotation = torch.linalg.eigh(basis.T @ matrix @ basis)
+        vectors: Tensor = basis @ rotation
+    else:
+        _, vectors = torch.linalg.eigh(matrix.double())
+    return vectors[:, -count:].flip(dims=[1])
 
 
 def fit_tau(

@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional
 
 from m3_ros.features.encoder import FeatureMap
@@ -36,15 +38,31 @@ def feature_view(
         columns: cells from left to right.
         min_alpha: a cell counts where Gaussians that remember anything cover this much of it.
     """
-    scaled = camera.scaled(columns * _FINER, rows * _FINER)
     known = (entry.queries != 0).any(dim=1).float()[:, None]
-    values = torch.cat([entry.queries.float(), known], dim=1)
-    viewmat, K = (torch.from_numpy(np.asarray(m)).float()[None] for m in (inverse(T_map_camera), scaled.K))
-    g = gaussians
-    drawn = render(g.means, g.quats, g.scales, g.opacities, values, viewmat, K, scaled.width, scaled.height)
-    cells = functional.avg_pool2d(drawn.features[0].movedim(-1, 0)[None], _FINER)[0].movedim(0, -1)
+    cells = blend_cells(
+        gaussians, torch.cat([entry.queries.float(), known], dim=1), camera, T_map_camera, rows, columns
+    )
     valid = cells[..., -1] >= min_alpha
     features = torch.zeros(rows, columns, entry.attention.bank.dim)
     if bool(valid.any()):
         features[valid] = entry.attention.reconstruct(cells[..., :-1][valid])
     return FeatureMap(features, valid, (camera.width, camera.height))
+
+
+def blend_cells(
+    gaussians: Gaussians,
+    values: Float[Tensor, "N ch"],
+    camera: Camera,
+    T_map_camera: Transform,
+    rows: int,
+    columns: int,
+) -> Float[Tensor, "h w ch"]:
+    """Blend values of the Gaussians like colours and average them over each cell of a grid over the view (eq. 1).
+
+    Carries gradients to the values.
+    """
+    scaled = camera.scaled(columns * _FINER, rows * _FINER)
+    viewmat, K = (torch.from_numpy(np.asarray(m)).float()[None] for m in (inverse(T_map_camera), scaled.K))
+    g = gaussians
+    drawn = render(g.means, g.quats, g.scales, g.opacities, values, viewmat, K, scaled.width, scaled.height)
+    return functional.avg_pool2d(drawn.features[0].movedim(-1, 0)[None], _FINER)[0].movedim(0, -1)

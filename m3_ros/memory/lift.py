@@ -1,7 +1,7 @@
 """Lifting: what the views saw, gathered onto the Gaussians that they saw it on."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,10 +25,10 @@ Accumulate = Callable[
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One posed feature map."""
+    """What encoders saw from one pose."""
 
-    feature_map: FeatureMap
-    """What an encoder saw."""
+    feature_maps: tuple[FeatureMap, ...]
+    """One of each encoder."""
     camera: Camera
     """Intrinsics of the encoded image."""
     T_map_camera: Transform
@@ -37,7 +37,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Lifted:
-    """Running sums over views. Adding views is addition, so that a walk can be added and taken away again."""
+    """Sums over views of what one encoder saw. Views are added by addition, so a walk can be taken away again."""
 
     sums: Float[Tensor, "N s"]
     """Sum of alpha-weight x projected unit feature."""
@@ -45,6 +45,9 @@ class Lifted:
     """Sum of alpha-weights of pixels that had a feature."""
     seen: Float[Tensor, " N"]
     """Sum of alpha-weights of all pixels."""
+
+    def __add__(self, other: "Lifted") -> "Lifted":
+        return Lifted(self.sums + other.sums, self.weights + other.weights, self.seen + other.seen)
 
     def mean(self, min_weight: float) -> tuple[Float[Tensor, "N s"], Float[Tensor, " N"]]:
         """Return the weighted mean of each Gaussian and its length; zero where the weight is below `min_weight`."""
@@ -55,38 +58,52 @@ class Lifted:
 def lift(
     views: Iterable[View],
     gaussians: Gaussians,
-    W: Float[Tensor, "s D"],
+    to_query: Sequence[Float[Tensor, "D s"]],
     width: int,
     accumulate: Accumulate | None = None,
-) -> Lifted:
-    """Project unit teacher features to queries and sum them over the Gaussians by their alpha-weights, in one pass.
+    *,
+    normalised: bool = True,
+) -> tuple[Lifted, ...]:
+    """Project unit teacher features to queries and sum them over the Gaussians by their alpha-weights.
 
     q_i = sum_{v,p} w_i(v,p) x(v,p) W^+ / sum_{v,p} w_i(v,p) is the row-sum solution of rendering q to the projected
-    features: the blending of the paper's eq. 1 without its iterations. The geometry stays as it is.
+    features: the blending of the paper's eq. 1 without its iterations. The geometry stays as it is. One pass over the
+    weights of a view serves all encoders.
 
     Args:
-        views: posed feature maps of one encoder.
+        views: what the encoders saw, all of one camera shape per view.
         gaussians: the geometry.
-        W: projection of the queries.
+        to_query: W^+ of each encoder.
         width: width [px] at which the Gaussians are splatted; the height follows from the camera.
         accumulate: stands in for m3_ros.splat.accumulate.
+        normalised: sum features at length one; else as they are.
+
+    Returns:
+        The sums of each encoder.
     """
     if accumulate is None:
         from m3_ros.splat import accumulate as from_splat
 
         accumulate = from_splat
-    to_query = torch.linalg.pinv(W)
-    n = len(gaussians)
-    sums, seen = torch.zeros(n, W.shape[0] + 1), torch.zeros(n)
+    sizes = [matrix.shape[1] + 1 for matrix in to_query]
+    sums, seen = torch.zeros(len(gaussians), sum(sizes)), torch.zeros(len(gaussians))
     for view in views:
         camera = lifting_camera(view.camera, width)
-        values = torch.cat(_projected(view.feature_map, to_query, camera.width, camera.height), dim=-1)
-        viewmat = torch.from_numpy(inverse(np.asarray(view.T_map_camera, np.float64))).float()[None]
-        K = torch.from_numpy(camera.K).float()[None]
-        s, w = accumulate(gaussians, viewmat, K, camera.width, camera.height, values[None])
+        maps = zip(view.feature_maps, to_query, strict=True)
+        values = torch.cat(
+            [x for seen_by, matrix in maps for x in _projected(seen_by, matrix, camera, normalised)], dim=-1
+        )
+        s, w = accumulate(gaussians, *pinhole(camera, view.T_map_camera), camera.width, camera.height, values[None])
         sums += s
         seen += w
-    return Lifted(sums[:, :-1], sums[:, -1], seen)
+    parts = torch.split(sums, sizes, dim=1)
+    return tuple(Lifted(part[:, :-1].contiguous(), part[:, -1].contiguous(), seen) for part in parts)
+
+
+def pinhole(camera: Camera, T_map_camera: Transform) -> tuple[Float[Tensor, "1 4 4"], Float[Tensor, "1 3 3"]]:
+    """Return viewmats and Ks of one camera, as rendering takes them."""
+    viewmat = torch.from_numpy(inverse(np.asarray(T_map_camera, np.float64))).float()
+    return viewmat[None], torch.from_numpy(camera.K).float()[None]
 
 
 def lifting_camera(camera: Camera, width: int) -> Camera:
@@ -96,22 +113,26 @@ def lifting_camera(camera: Camera, width: int) -> Camera:
 
 
 def _projected(
-    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], width: int, height: int
+    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera, normalised: bool
 ) -> tuple[Float[Tensor, "H W s"], Float[Tensor, "H W 1"]]:
-    """Return projected unit features at the lifting size, zero where there is none, and a mask of where there is one.
+    """Return projected features at the lifting size, zero where there is none, and a mask of where there is one.
 
     Grids are interpolated between cell centres, regions are not: two regions' vectors never mix.
     """
+    width, height = camera.width, camera.height
+    x = feature_map.features.float()
+    projected = (unit(x) if normalised else x) @ to_query
     if feature_map.index is None:
-        queries = (unit(feature_map.features.float()) @ to_query).movedim(-1, 0)[None]
         valid = feature_map.valid.float()[None, None]
         size = (height, width)
         mask = torch.nn.functional.interpolate(valid, size, mode="bilinear", align_corners=False)
-        dense = torch.nn.functional.interpolate(queries * valid, size, mode="bilinear", align_corners=False)
+        weighted = projected.movedim(-1, 0)[None] * valid
+        dense = torch.nn.functional.interpolate(weighted, size, mode="bilinear", align_corners=False)
         keep = mask > 0.5
         return (dense / mask.clamp(min=0.5) * keep)[0].movedim(0, -1), keep[0].movedim(0, -1).float()
     v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     scale_u, scale_v = feature_map.image_size[0] / width, feature_map.image_size[1] / height
-    vectors, valid_at = feature_map.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
-    queries_at = unit(vectors.float()) @ to_query * valid_at[:, None]
-    return queries_at.reshape(height, width, -1), valid_at.reshape(height, width, 1).float()
+    regions = replace(feature_map, features=projected)
+    queries, valid = regions.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
+    known = valid.reshape(height, width, 1).float()
+    return queries.reshape(height, width, -1) * known, known

@@ -15,9 +15,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3_ros.errors import MemoryFormatError
+from m3_ros.geometry.box import OrientedBox
 from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
+from m3_ros.memory.lift import Lifted
 from m3_ros.splat.gaussians import Gaussians
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How sums over views become principal queries, so that a walk can be added or taken away."""
+
+    to_query: Float[Tensor, "D s"]
+    """Projects the unit features that are summed."""
+    correction: Float[Tensor, "N s"]
+    """What the polish added to the mean of each Gaussian, float16; zero without one."""
+    min_weight: float
+    """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What one recording added to the memory."""
+
+    name: str
+    """What it is called."""
+    keyframes: int
+    """Number of its keyframes; those of a memory lie one walk after the other."""
+    lifted: tuple[Lifted, ...]
+    """Its sums for each encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +58,8 @@ class PrincipalQueries:
     """How far the views agree on the Gaussian, in [0, 1]: length of its mean unit feature."""
     attention: MemoryAttention
     """Reads the queries out of the encoder's bank."""
+    recipe: Recipe | None = None
+    """How the queries came from the walks; None: they stand for themselves."""
 
     @property
     def encoder_name(self) -> str:
@@ -61,6 +89,32 @@ class Keyframes:
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryObject:
+    """One thing in the place, found by what is remembered and where, not by words."""
+
+    id: int
+    """Its number in the memory, the largest first, from 0."""
+    centre: Float[NDArray[np.float64], "3"]
+    """Centre of its box in the map [m]."""
+    covariance: Float[NDArray[np.float64], "3 3"]
+    """Spread of its matter [m^2]."""
+    box: OrientedBox
+    """Tight box, upright (rotated about z only)."""
+    gaussians: Bool[Tensor, " N"]
+    """Which Gaussians of the memory belong to it."""
+    codes: tuple[Float[Tensor, " s"], ...]
+    """Mean principal query of its Gaussians, for each encoder."""
+    views: tuple[int, ...]
+    """Keyframes that saw it, the best first."""
+    last_seen_ns: int
+    """Time of the last of them [ns]; -1: none shows it plainly."""
+    name: str = ""
+    """A hint: the likeliest of the names that the encoder knows; empty where it knows none."""
+    name_probability: float = 0.0
+    """Share of the votes that the name got, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +161,10 @@ class SpatialMemory:
     """Where the memory comes from."""
     map_frame: str = "map"
     """Name of the frame of every position in it."""
+    objects: tuple[MemoryObject, ...] | None = None
+    """The things in the place; None: not looked for yet (`m3_ros.memory.list_objects` does)."""
+    walks: tuple[Walk, ...] = ()
+    """What each recording added; empty where that was not kept."""
 
     def __post_init__(self) -> None:
         n = len(self.gaussians)
@@ -115,6 +173,8 @@ class SpatialMemory:
             raise MemoryFormatError(
                 f"a memory of {n} Gaussians needs {n} queries and visibilities; got {sorted(lengths)}"
             )
+        if any(len(walk.lifted) != len(self.principal_queries) for walk in self.walks):
+            raise MemoryFormatError("every walk of a memory needs the sums of each of its encoders")
 
     @property
     def seen(self) -> Bool[Tensor, " N"]:
@@ -122,20 +182,26 @@ class SpatialMemory:
         return self.visibility > 0
 
     def queries_of(self, name: str, version: str | None = None) -> PrincipalQueries:
-        """Return what the encoder called `name` remembers.
+        """Return what an encoder remembers.
+
+        A name may hold a path, and models move: an encoder of the version that the memory was made with is the one,
+        whatever it is called. Without a version, "dinov2" is also "dinov2:/models/dinov2" if there is only one.
 
         Raises:
             MemoryFormatError: the memory was made without it, or with another version of it.
         """
-        for entry in self.principal_queries:
-            if entry.encoder_name == name:
-                if version is not None and entry.encoder_version != version:
-                    raise MemoryFormatError(
-                        f"the memory was made with encoder {name!r} version {entry.encoder_version}, the one loaded "
-                        f"is {version}: "
-                        "install that version, or train the memory again"
-                    )
-                return entry
+        same = [entry for entry in self.principal_queries if entry.encoder_version == version]
+        named = [entry for entry in self.principal_queries if entry.encoder_name == name]
+        family = [p for p in self.principal_queries if p.encoder_name.partition(":")[0] == name.partition(":")[0]]
+        if same:
+            return next((entry for entry in same if entry in named), same[0])
+        if version is None and (named or (len(family) == 1 and ":" not in name)):
+            return (named or family)[0]
+        if version is not None and (near := named or family):
+            raise MemoryFormatError(
+                f"the memory was made with encoder {near[0].encoder_name!r} version {near[0].encoder_version}, the "
+                f"one wanted is {name!r} version {version}: use those weights, or train the memory again"
+            )
         names = ", ".join(p.encoder_name for p in self.principal_queries) or "none"
         raise MemoryFormatError(
             f"the memory holds nothing of encoder {name!r} (it has: {names}): train it with this encoder"

@@ -64,7 +64,7 @@ def train(client: Client, given: argparse.Namespace) -> int:
             sys.stdout.write(f"{line}, {feedback.eta_s:.0f} s left, {feedback.gaussians} Gaussians\n")
             sys.stdout.flush()
 
-    result = client.train(given.recording, given.memory, given.preset, on_feedback=show)
+    result = client.train(given.recording, given.memory, given.preset, resume=given.resume, on_feedback=show)
     if result.error_code != TrainMemory.Result.NONE:
         raise M3Error(result.message)
     sys.stdout.write(f"{result.message}, held-out PSNR {result.psnr_db:.2f} dB\n")
@@ -98,6 +98,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 "memory", nargs="?", default="", help="folder to write; default: next to the recording"
             )
             command.add_argument("--preset", default="", help="seconds, balanced or best")
+            command.add_argument("--resume", action="store_true", help="go on from a training that was stopped")
     given = parser.parse_args(args)
     try:
         with Client(namespace=given.namespace) as client:

@@ -78,6 +78,7 @@ class Client:
         on_feedback: Callable[[Any], None] = lambda _: None,
         cancel: Event | None = None,
         timeout_s: float = inf,
+        resume: bool = False,
     ) -> TrainMemory.Result:
         """Let the trainer build a memory and wait for it; setting `cancel` cancels the training and still waits.
 
@@ -89,6 +90,7 @@ class Client:
             if not client.wait_for_server(10.0):
                 raise M3Error(f"nobody offers the action {self._resolved('train')}: start the trainer, as `m3 up` does")
             goal = TrainMemory.Goal(recording_url=str(recording), memory_url=str(memory), preset=preset)
+            goal.resume = resume
             goal.encoders = list(encoders)
             sent = client.send_goal_async(goal, feedback_callback=lambda message: on_feedback(message.feedback))
             handle = self._wait(sent, 10.0, "the trainer")

@@ -106,9 +106,8 @@ class Job:
         goal: Any = self._handle.request
         recording = _recording(goal.recording_url)
         memory = local_path(goal.memory_url) if goal.memory_url else recording.with_suffix(".m3")
-        report = train(
-            recording, memory, training_settings(settings, goal.preset, goal.encoders), self._progress, self._cancelled
-        )
+        chosen = training_settings(settings, goal.preset, goal.encoders, goal.resume)
+        report = train(recording, memory, chosen, self._progress, self._cancelled)
         return TrainMemory.Result(
             message=f"memory of {report.gaussians} Gaussians written to {report.memory_path} in {report.seconds:.0f} s",
             memory_url=str(report.memory_path),

@@ -25,13 +25,17 @@ class TrainerSettings:
     """Time budget of the geometry stage [s]; 0: the preset's own."""
     max_gaussians: Annotated[int, "0..", Live()] = 0
     """Hard cap on the number of Gaussians; 0: the preset's own."""
+    refine_poses: Annotated[str, Live()] = "auto"
+    """Correct the pose of each picture first: on, off, or auto, where the pictures disagree with their poses."""
     cache_dir: Annotated[str, Live()] = ""
     """Folder that keeps features between trainings; empty: no cache."""
     seed: Annotated[int, "0..", Live()] = 0
     """Seed of every random choice."""
 
 
-def training_settings(settings: TrainerSettings, preset: str, encoders: Sequence[str]) -> "TrainingSettings":
+def training_settings(
+    settings: TrainerSettings, preset: str, encoders: Sequence[str], resume: bool = False
+) -> "TrainingSettings":
     """Combine the parameters of the node with what a goal asks for; the goal wins."""
     from m3_ros.training.pipeline import TrainingSettings
 
@@ -43,4 +47,6 @@ def training_settings(settings: TrainerSettings, preset: str, encoders: Sequence
         max_gaussians=settings.max_gaussians,
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
         seed=settings.seed,
+        refine_poses=settings.refine_poses,
+        resume=resume,
     )

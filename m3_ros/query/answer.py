@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from m3_ros.geometry.box import OrientedBox
+from m3_ros.memory import Explanation
 
 
 class Status(IntEnum):
@@ -42,6 +43,8 @@ class Candidate:
     """Which Gaussians of the memory belong to it."""
     views: tuple[int, ...]
     """Evidence: indices of the keyframes that saw it best."""
+    explanation: tuple[Explanation, ...] = ()
+    """In whose words it is remembered, heaviest first; empty where the encoder does not go through words."""
 
 
 @dataclass(frozen=True)

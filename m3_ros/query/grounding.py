@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m3_ros.geometry.box import OrientedBox, upright_box
 from m3_ros.memory import SpatialMemory
+from m3_ros.memory.matter import Voxels, in_plain_view, spread
 from m3_ros.query.relevancy import Relevancy
 from m3_ros.query.settings import GroundingSettings
 
@@ -89,11 +90,12 @@ def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    keys, inverse, size = _voxels(points, voxel_m)
-    cells = np.stack(np.unravel_index(keys, size), axis=1)
+    voxels = Voxels.around(points, voxel_m)
+    keys = voxels.keys
+    cells = np.stack(np.unravel_index(keys, voxels.shape), axis=1)
     rows, columns = [], []
     for offset in np.ndindex(3, 3, 3):
-        neighbour = np.ravel_multi_index(tuple((cells + np.array(offset) - 1).T), size)
+        neighbour = np.ravel_multi_index(tuple((cells + np.array(offset) - 1).T), voxels.shape)
         place = np.searchsorted(keys, neighbour).clip(max=len(keys) - 1)
         hit = keys[place] == neighbour
         rows.append(np.flatnonzero(hit))
@@ -101,18 +103,7 @@ def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[
     row, column = np.concatenate(rows), np.concatenate(columns)
     graph = coo_matrix((np.ones(len(row), bool), (row, column)), shape=(len(keys), len(keys)))
     _, label = connected_components(graph, directed=False)
-    return np.asarray(label[inverse], np.int64)
-
-
-def _voxels(
-    points: Float[NDArray[np.float64], "n 3"], voxel_m: float
-) -> tuple[Int[NDArray[np.int64], " v"], Int[NDArray[np.int64], " n"], tuple[int, int, int]]:
-    """Return the sorted keys of the occupied voxels, the voxel of each point, and the shape of the grid around them."""
-    cells = np.floor(points / voxel_m).astype(np.int64)
-    cells -= cells.min(axis=0) - 1
-    x, y, z = (cells.max(axis=0) + 2).tolist()
-    keys, inverse = np.unique(np.ravel_multi_index(tuple(cells.T), (x, y, z)), return_inverse=True)
-    return keys, inverse.reshape(-1), (x, y, z)
+    return np.asarray(label[voxels.of_point], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,28 +129,26 @@ class _Surface:
     ) -> "_Surface":
         means = memory.gaussians.means.numpy()[index].astype(np.float64)
         weight = (memory.gaussians.opacities * memory.visibility).numpy()[index].astype(np.float64)
-        _, voxel, _ = _voxels(means, voxel_m)
-        count = int(voxel.max()) + 1
-        total = np.asarray(np.bincount(voxel, weight, count), np.float64)
+        voxels = Voxels.around(means, voxel_m)
+        total = voxels.total(weight)
 
         def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.asarray(np.bincount(voxel, weight * values, count) / total)
+            return np.asarray(voxels.total(weight * values) / total)
 
         points = np.stack([mean(means[:, axis]) for axis in range(3)], axis=1)
-        order = np.argsort(voxel, kind="stable")
-        members = np.split(index[order], np.cumsum(np.bincount(voxel, minlength=count))[:-1])
+        order = np.argsort(voxels.of_point, kind="stable")
+        members = np.split(index[order], np.cumsum(np.bincount(voxels.of_point, minlength=len(voxels)))[:-1])
         picked = [x.numpy()[index].astype(np.float64) for x in (relevancy.probability, relevancy.cosine, consistency)]
         return cls(points, mean(picked[0]), mean(picked[1]), mean(picked[2]), total, members, voxel_m)
 
 
 def _proposal(surface: _Surface, members: Int[NDArray[np.int64], " m"], count: int) -> Proposal:
     p, points = surface.p[members], surface.points[members]
-    box = upright_box(points[_in_plain_view(surface.visibility[members])])
+    box = upright_box(points[in_plain_view(surface.visibility[members])])
     best = p >= np.quantile(p, 0.9)
     mask = torch.zeros(count, dtype=torch.bool)
     mask[torch.from_numpy(np.concatenate([surface.members[m] for m in members]))] = True
-    centred = points - np.average(points, axis=0, weights=p)
-    covariance = (centred * p[:, None]).T @ centred / p.sum() + np.eye(3) * surface.voxel_m**2 / 12
+    covariance = spread(points, p, surface.voxel_m)
     evidence = Evidence(
         relevancy=float(p.mean()),
         peak=float(p[best].mean()),
@@ -168,16 +157,3 @@ def _proposal(surface: _Surface, members: Int[NDArray[np.int64], " m"], count: i
         consistency=float(surface.consistency[members].mean()),
     )
     return Proposal(mask, box.centre, covariance, box, evidence)
-
-
-def _in_plain_view(visibility: Float[NDArray[np.float64], " n"]) -> Bool[NDArray[np.bool_], " n"]:
-    """Tell which voxels carry all but the last twentieth of the object's visible matter.
-
-    What is seen through the gaps of an object's edge takes on a little of its features; it was hardly seen, and would
-    make the box too large.
-    """
-    weight = np.minimum(visibility, np.quantile(visibility, 0.75))
-    order = np.argsort(weight)
-    plain = np.empty(len(weight), bool)
-    plain[order] = np.cumsum(weight[order]) > 0.05 * weight.sum()
-    return plain

@@ -1,5 +1,6 @@
 """Questions to a memory: a Finder pairs it with its encoder and keeps what every question needs."""
 
+import logging
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,17 +10,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from m3_ros.errors import QueryError
+from m3_ros.errors import EncoderError, MemoryFormatError, QueryError
 from m3_ros.features.encoder import Encoder, unit
-from m3_ros.memory import SpatialMemory
+from m3_ros.memory import Explanation, SpatialMemory, explain
+from m3_ros.memory.evidence_views import ViewIndex
 from m3_ros.query.answer import Answer, Candidate, Status
 from m3_ros.query.calibration import probability
-from m3_ros.query.evidence_views import ViewIndex
 from m3_ros.query.grounding import Proposal, propose
+from m3_ros.query.likeness import likeness
 from m3_ros.query.phrase import subject
 from m3_ros.query.relevancy import Relevancy, relevancy, same_meaning, without
 from m3_ros.query.rivals import rival_factor
 from m3_ros.query.settings import QuerySettings
+
+log = logging.getLogger(__name__)
+
+_MOST_WORDS = 256
 
 
 class Finder:
@@ -36,12 +42,14 @@ class Finder:
         """
         self.memory = memory
         self.encoder = encoder
-        self.settings = settings or QuerySettings()
+        self.settings = settings or QuerySettings.of(encoder)
         self._entry = memory.queries_of(encoder.name, encoder.version)
+        self._seen = memory.seen
+        self._known_words: dict[str, Float[Tensor, " D"]] = {}
 
     @classmethod
     def open(cls, path: Path | str, encoder: str = "", settings: QuerySettings | None = None) -> "Finder":
-        """Load a memory and an encoder of it by its name; empty: the first one that the memory holds.
+        """Load a memory and an encoder of it by its name; empty: the first that has words, or else the first.
 
         Raises:
             MemoryFormatError: the memory cannot be read or does not belong to the encoder.
@@ -50,8 +58,7 @@ class Finder:
         from m3_ros.features import load_encoder
 
         memory = SpatialMemory.load(path)
-        name = encoder or next((p.encoder_name for p in memory.principal_queries), "embedded")
-        return cls(memory, load_encoder(name), settings)
+        return cls(memory, load_encoder(encoder) if encoder else encoder_with_words(memory), settings)
 
     def find(
         self, text: str, negatives: Sequence[str] = (), top_k: int = 1, min_probability: float | None = None
@@ -65,33 +72,60 @@ class Finder:
             min_probability: candidates below it are not answers; None: as the settings say.
 
         Raises:
-            QueryError: the text is empty or top_k is below one.
+            QueryError: the text is empty, top_k is below one, or the encoder has no words.
         """
         start = time.monotonic()
         phrase = subject(text)
-        if top_k < 1:
-            raise QueryError(f"top_k is the most candidates wanted, at least 1; got {top_k}")
-        threshold = self.settings.min_probability if min_probability is None else min_probability
-        if int(self.memory.seen.sum()) < self.settings.min_seen:
-            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+        self._check(top_k)
+        if self._blind:
+            return self._answer(text, phrase, (), top_k, min_probability, start)
         ranked = self._ranked(phrase, self.relevancy(phrase, negatives))
-        found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
-        listed = found or ranked[:1]
-        candidates = tuple(self._candidate(i, chance, proposal) for i, (chance, proposal) in enumerate(listed))
-        status = Status.FOUND if found else Status.NOT_FOUND
-        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
+        return self._answer(text, phrase, ranked, top_k, min_probability, start)
+
+    def find_like(
+        self, vector: Float[Tensor, " D"], what: str = "this", top_k: int = 1, min_probability: float | None = None
+    ) -> Answer:
+        """Say where what a vector stands for is: that of a visual prompt, of words, or of a thing seen before.
+
+        The probability was fitted on questions in words and is a guide only.
+
+        Args:
+            vector: in the space of the encoder, such as `m3_ros.features.visual_prompt.encode_prompt` gives.
+            what: what to call it in the answer.
+            top_k: most candidates wanted.
+            min_probability: candidates below it are not answers; None: as the settings say.
+
+        Raises:
+            QueryError: the vector is zero or not the encoder's, or top_k is below one.
+        """
+        start = time.monotonic()
+        self._check(top_k)
+        if self._blind:
+            return self._answer(what, what, (), top_k, min_probability, start)
+        proposals = propose(self.memory, self.likeness(vector), self._entry.consistency, self.settings.grounding)
+        pairs = [(probability(p.evidence, self.settings.calibration), p) for p in proposals]
+        ranked = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+        return self._answer(what, what, ranked, top_k, min_probability, start)
 
     def relevancy(self, phrase: str, negatives: Sequence[str] = ()) -> Relevancy:
         """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
         with torch.inference_mode():
-            words = unit(self.encoder.encode_text([phrase, *negatives]))
+            words = self._words([phrase, *negatives])
             same = same_meaning(words[0], self._background, self.settings.relevancy)
             same = without(same, self.encoder.background_phrases, negatives)
             scores = self._entry.text_scores(words)
             columns = torch.cat([scores[:, :1], self._background_scores, scores[:, 1:]], dim=1)
             positive = torch.cat([torch.tensor([True]), same, torch.zeros(len(negatives), dtype=torch.bool)])
             denied = (scores[:, 1:] >= scores[:, :1]).any(dim=1)  # more like what the user said it is not
-            return relevancy(columns, positive, self.memory.seen & ~denied, self.settings.relevancy)
+            return relevancy(columns, positive, self._seen & ~denied, self.settings.relevancy)
+
+    def likeness(self, vector: Float[Tensor, " D"]) -> Relevancy:
+        """Return how each Gaussian fits a vector, weighed against what else the place holds.
+
+        Raises:
+            QueryError: the vector is zero or not the encoder's.
+        """
+        return likeness(self.memory, self._entry, vector, self.settings.relevancy)
 
     def proposals(self, phrase: str, negatives: Sequence[str] = ()) -> list[Proposal]:
         """Return every object that the phrase may mean, with its evidence: what a calibration is fitted on."""
@@ -105,7 +139,7 @@ class Finder:
     @cached_property
     def _background(self) -> Float[Tensor, "T D"]:
         phrases = list(self.encoder.background_phrases)
-        return unit(self.encoder.encode_text(phrases)) if phrases else torch.zeros(0, self.encoder.dim)
+        return self._encoded(phrases) if phrases else torch.zeros(0, self.encoder.dim)
 
     @cached_property
     def _background_scores(self) -> Float[Tensor, "N T"]:
@@ -115,7 +149,7 @@ class Finder:
     @cached_property
     def _names(self) -> Float[Tensor, "K D"]:
         names = list(self.encoder.known_names)
-        return unit(self.encoder.encode_text(names)) if names else torch.zeros(0, self.encoder.dim)
+        return self._encoded(names) if names else torch.zeros(0, self.encoder.dim)
 
     @cached_property
     def _name_scores(self) -> Float[Tensor, "N K"]:
@@ -126,9 +160,54 @@ class Finder:
     def _views(self) -> ViewIndex:
         return ViewIndex(self.memory)
 
+    @property
+    def _blind(self) -> bool:
+        return int(self._seen.sum()) < self.settings.min_seen
+
+    def _words(self, texts: Sequence[str]) -> Float[Tensor, "n D"]:
+        """Encode phrases, each once: a question needs its phrase for relevancy and again for its rivals."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._known_words]:
+            if len(self._known_words) > _MOST_WORDS:
+                self._known_words.clear()
+                new = list(dict.fromkeys(texts))
+            self._known_words.update(zip(new, self._encoded(new), strict=True))
+        return torch.stack([self._known_words[text] for text in texts])
+
+    def _encoded(self, texts: Sequence[str]) -> Float[Tensor, "n D"]:
+        try:
+            return unit(self.encoder.encode_text(list(texts)))
+        except EncoderError as error:
+            if self.encoder.background_phrases:
+                raise
+            raise QueryError(
+                f"{self.encoder.name} cannot be asked in words ({error}): show it a picture instead, with "
+                "Finder.find_like or m3 ask MEMORY --like PICTURE"
+            ) from error
+
+    def _check(self, top_k: int) -> None:
+        if top_k < 1:
+            raise QueryError(f"top_k is the most candidates wanted, at least 1; got {top_k}")
+
+    def _answer(
+        self,
+        text: str,
+        phrase: str,
+        ranked: Sequence[tuple[float, Proposal]],
+        top_k: int,
+        min_probability: float | None,
+        start: float,
+    ) -> Answer:
+        if self._blind:
+            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+        threshold = self.settings.min_probability if min_probability is None else min_probability
+        found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
+        candidates = tuple(self._candidate(i, chance, p) for i, (chance, p) in enumerate(found or ranked[:1]))
+        status = Status.FOUND if found else Status.NOT_FOUND
+        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
+
     def _ranked(self, phrase: str, found: Relevancy) -> list[tuple[float, Proposal]]:
         proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
-        same = same_meaning(unit(self.encoder.encode_text([phrase]))[0], self._names, self.settings.relevancy)
+        same = same_meaning(self._words([phrase])[0], self._names, self.settings.relevancy)
         pairs = [(self._chance(p, same), p) for p in proposals]
         return sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
@@ -148,7 +227,41 @@ class Finder:
             box=proposal.box,
             gaussians=proposal.gaussians,
             views=self._views.best(proposal.gaussians, self.settings.max_views),
+            explanation=self._explanation(proposal.gaussians),
         )
+
+    def _explanation(self, gaussians: Bool[Tensor, " N"]) -> tuple[Explanation, ...]:
+        captions = self._entry.attention.bank.captions
+        if not captions:
+            return ()
+        with torch.inference_mode():
+            return tuple(explain(self._entry.attention, self._entry.queries[gaussians].float(), captions))
+
+
+def encoder_with_words(memory: SpatialMemory) -> Encoder:
+    """Load the first encoder of a memory that has words; where none has, the first that can be loaded.
+
+    Raises:
+        EncoderError: none can be loaded.
+        MemoryFormatError: the memory holds nothing of any encoder.
+    """
+    from m3_ros.features import load_encoder
+
+    wordless: Encoder | None = None
+    failure: EncoderError | None = None
+    for entry in memory.principal_queries:
+        try:
+            encoder = load_encoder(entry.encoder_name)
+        except EncoderError as error:
+            log.warning("encoder %s of the memory cannot be loaded: %s", entry.encoder_name, error)
+            failure = failure or error
+            continue
+        if encoder.background_phrases:
+            return encoder
+        wordless = wordless or encoder
+    if wordless is not None:
+        return wordless
+    raise failure or MemoryFormatError("the memory holds nothing of any encoder: train it with one")
 
 
 def find(
@@ -159,12 +272,8 @@ def find(
     encoder: Encoder | None = None,
     settings: QuerySettings | None = None,
 ) -> Answer:
-    """Ask a memory one question; keep a `Finder` for more. None: the memory's first encoder is loaded by its name."""
-    if encoder is None:
-        from m3_ros.features import load_encoder
-
-        encoder = load_encoder(memory.principal_queries[0].encoder_name)
-    return Finder(memory, encoder, settings).find(text, negatives, top_k)
+    """Ask a memory one question; keep a `Finder` for more. None: the memory's first encoder that has words."""
+    return Finder(memory, encoder or encoder_with_words(memory), settings).find(text, negatives, top_k)
 
 
 def _message(phrase: str, status: Status, candidates: Sequence[Candidate]) -> str:

@@ -1,7 +1,9 @@
 """Settings of a question: how words are weighed, how matter becomes an object, and when an object counts as found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
+
+from m3_ros.features.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,13 @@ class QuerySettings:
     """A memory with fewer visible Gaussians has seen nothing: the answer is UNOBSERVED."""
     max_views: Annotated[int, "0.."] = 5
     """Most evidence views listed per candidate."""
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> "QuerySettings":
+        """Return the defaults for an encoder.
+
+        How far apart cosines lie differs from space to space: an encoder may bring a `temperature` and a `same_cosine`
+        of its own. The defaults fit sentence embeddings.
+        """
+        own = {name: float(getattr(encoder, name)) for name in ("temperature", "same_cosine") if hasattr(encoder, name)}
+        return cls(relevancy=replace(RelevancySettings(), **own))

@@ -1,8 +1,11 @@
 """The compiled CPU kernel: find the library, choose the variant that the processor can run, declare its functions.
 
 The sources stand in `csrc/`; building the package puts one library per instruction set into the installed
-`m3_ros/splat`. Environment: M3_SPLAT_ISA forces a variant (avx512, avx2 or baseline), M3_SPLAT_DIR names a folder to
-search first.
+`m3_ros/splat`. Environment: M3_SPLAT_ISA forces a variant (avx512, avx2, baseline or neon), M3_SPLAT_DIR names a folder
+to search first.
+
+Every pass gives the same bits on every run and for every number of threads: each (Gaussian, tile) pair is summed in a
+place of its own, and the places are added up in a fixed order. There is nothing to switch on.
 """
 
 import ctypes
@@ -18,13 +21,15 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 1
-_VARIANTS = {
+_ABI = 4
+_X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
     "baseline": set[str](),
 }
-"""Variants, best first, and the processor flags that each needs."""
+"""Variants for x86, best first, and the processor flags that each needs."""
+_VARIANTS = {"x86_64": _X86, "amd64": _X86, "aarch64": {"neon": set[str]()}, "arm64": {"neon": set[str]()}}
+"""Variants by machine; every 64-bit ARM has NEON. Any other machine runs the baseline."""
 
 _REMEDY = "run `make setup`, or install a compiler (`apt-get install g++ cmake`) and run `pip install .` again"
 
@@ -34,10 +39,16 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_prepare": (_p, [_long, _p, _p, _p, _p, _p, _p, _int, _int, _double, _int]),
     "m3_free": (None, [_p]),
     "m3_visible_count": (_long, [_p]),
+    "m3_entry_count": (_long, [_p]),
+    "m3_stage_seconds": (None, [_p, _p]),
+    "m3_registers_per_row": (_int, []),
+    "m3_instructions_per_multiply_add": (_int, []),
+    "m3_issue_rate": (_double, [_int]),
     "m3_forward": (_int, [_p, _p, _int, _p, _p, _p, _p]),
     "m3_backward": (_int, [_p, _long, *[_p] * 4, _int, *[_p] * 9]),
     "m3_accumulate": (_int, [_p, _p, _int, _p, _p]),
     "m3_ssim": (_int, [_int, _int, _int, _p, _p, _p, _int, _p]),
+    "m3_read_out": (_int, [_int, _int, _int, _p, _p, _long, _p, _p, _int]),
 }
 
 _log = logging.getLogger(__name__)
@@ -71,8 +82,9 @@ def candidates() -> list[str]:
     Raises:
         BackendError: M3_SPLAT_ISA names none of them.
     """
-    flags = processor_flags() if platform.machine() in ("x86_64", "AMD64") else set()
-    usable = [isa for isa, needed in _VARIANTS.items() if needed <= flags]
+    variants = _VARIANTS.get(platform.machine().lower(), {"baseline": set()})
+    flags = processor_flags()
+    usable = [isa for isa, needed in variants.items() if needed <= flags]
     forced = os.environ.get("M3_SPLAT_ISA")
     if forced is None:
         return usable
@@ -92,6 +104,12 @@ def folders() -> list[Path]:
     ]
 
 
+def find(isa: str) -> Path | None:
+    """Return the library of an instruction set; None where it is not built."""
+    paths = (folder / f"libm3_splat_{isa}.so" for folder in folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
 @functools.cache
 def load() -> Kernel:
     """Load the best library, once a process.
@@ -100,10 +118,8 @@ def load() -> Kernel:
         BackendError: none is built, or the one found is of another version.
     """
     for isa in candidates():
-        for folder in folders():
-            path = folder / f"libm3_splat_{isa}.so"
-            if path.is_file():
-                return _open(path, isa)
+        if path := find(isa):
+            return _open(path, isa)
     raise BackendError(
         f"the CPU rendering kernel is not built (no libm3_splat_*.so for {platform.machine()} found): {_REMEDY}"
     )
@@ -121,8 +137,35 @@ def _open(path: Path, isa: str) -> Kernel:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     library.m3_keep_memory()
+    if (
+        not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+    ):  # importing m3_ros sets the first, unless too late
+        _log.warning(
+            "torch was loaded before m3_ros, so idle threads spin, which slows everything beside another busy process: "
+            "import m3_ros first, or set OMP_WAIT_POLICY=passive"
+        )
     _log.debug("CPU rendering kernel: %s", path)
     return Kernel(library, isa, path)
+
+
+_threads: int | None = None
+
+
+def set_threads(count: int | None) -> None:
+    """Set how many threads rendering, accumulate() and SSIM use; None: as many as torch (`torch.set_num_threads`).
+
+    Raises:
+        ValueError: the number is not positive.
+    """
+    global _threads  # noqa: PLW0603 - a setting of the process, like torch's own
+    if count is not None and count < 1:
+        raise ValueError(f"the number of threads must be positive; got {count}")
+    _threads = count
+
+
+def threads() -> int:
+    """Return how many threads the kernel uses."""
+    return torch.get_num_threads() if _threads is None else _threads
 
 
 def pointer(tensor: torch.Tensor | None) -> int | None:
@@ -138,6 +181,20 @@ def check(code: int, what: str) -> None:
     """
     if code != 0:
         raise BackendError(f"{what} ran out of memory: use fewer Gaussians, fewer channels or a smaller image")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where the time of a view went [s]."""
+
+    prepare: float
+    """Project, sort, bin, bring the channels together."""
+    forward: float
+    """Blend."""
+    backward: float
+    """Blend again, and sum what every pair of a Gaussian and a row of pixels contributes."""
+    gather: float
+    """Add up the sums of each Gaussian, and carry them through its projection."""
 
 
 class View:
@@ -160,7 +217,7 @@ class View:
             pointer(K),
             *size,
             near,
-            torch.get_num_threads(),
+            threads(),
         )
         check(0 if self._handle else -1, "preparing a view")
 
@@ -168,6 +225,18 @@ class View:
     def visible(self) -> int:
         """Gaussians that may touch the image."""
         return int(self._library.m3_visible_count(self._handle))
+
+    @property
+    def entries(self) -> int:
+        """Pairs of a Gaussian and a row of sixteen pixels that the last forward pass blended."""
+        return int(self._library.m3_entry_count(self._handle))
+
+    @property
+    def stages(self) -> Stages:
+        """Where the time went, of everything done with this view so far."""
+        seconds = (ctypes.c_double * 4)()
+        self._library.m3_stage_seconds(self._handle, seconds)
+        return Stages(*seconds)
 
     def forward(self, features: torch.Tensor, *out: torch.Tensor | None) -> None:
         """Blend features [N, C] into planes [C, H, W], depth, alpha and optional median depth [H, W]."""

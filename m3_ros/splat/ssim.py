@@ -26,7 +26,7 @@ class _Ssim(Function):
             image.data_ptr(),
             truth.data_ptr(),
             kernel.pointer(gradient),
-            torch.get_num_threads(),
+            kernel.threads(),
             ctypes.byref(value),
         )
         kernel.check(code, "SSIM")

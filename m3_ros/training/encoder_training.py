@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -121,6 +122,17 @@ class _Targets:
     odds_of_instance: Float[Tensor, " instances"]
 
 
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Take denormals for zero: gradients of the contrast underflow, and denormals are slow."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_without_denormals()
 def train_encoder(
     settings: EncoderTrainingSettings,
     directory: Path,
@@ -142,7 +154,6 @@ def train_encoder(
         raise TrainingError(
             f"training rooms have seeds from {FIRST_TRAINING_SEED} on, others are for tests; got {settings.first_seed}"
         )
-    torch.set_flush_denormal(True)  # gradients of the contrast underflow, and denormals are slow
     torch.set_num_threads(settings.threads)
     with alone_in(directory):
         seeds = generate_rooms(

@@ -1,5 +1,6 @@
 """Automatic exposure undone: one gain and one offset per training picture and channel."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,20 +16,56 @@ _ANCHOR = 1e-3
 """Pull of the mean gain and offset to none, which the colours could otherwise take over."""
 _DISAGREEMENT = 0.03
 """Median deviation of the logarithm of a picture's gain above which exposure varies (a fixed one gives below 0.01)."""
+_BLOCKS = 4
+"""Rows and columns of blocks that each tell a picture's gain: exposure changes all of them alike."""
+_TRUSTED = 2.5
+"""Times the error of a picture's gain, as its blocks tell it, that the gains of pictures must deviate."""
+_LEAST_PIXELS = 0.5
+"""Share of a block that must be drawn for it to count."""
 
 
 @torch.no_grad()
 def exposure_varies(gaussians: Gaussians, views: Sequence[View]) -> bool:
-    """Tell from a roughly trained field whether pictures of the same place differ in brightness or colour."""
-    gains = []
-    for view in views:
-        drawn = view.draw(gaussians)
-        solid = (drawn.alpha[0] > 0.9)[..., None]
-        seen = (drawn.features[0] * solid).sum((0, 1)).clamp(min=1e-6)
-        gains.append(torch.log((view.truth() * solid).sum((0, 1)).clamp(min=1e-6) / seen))
-    stacked = torch.stack(gains)
-    deviation = (stacked - stacked.median(0).values).abs().median(0).values
-    return bool(deviation.max() > _DISAGREEMENT)
+    """Tell from a roughly trained field whether pictures of the same place differ in brightness or colour.
+
+    The gain between a rendering and its picture differs from block to block where the field is still wrong, and from
+    picture to picture, alike in all blocks, where the exposure is another.
+    """
+    deviation, error = gain_deviation(gaussians, views)
+    return deviation > _DISAGREEMENT and deviation > _TRUSTED * error
+
+
+def gain_deviation(gaussians: Gaussians, views: Sequence[View]) -> tuple[float, float]:
+    """Return the median deviation of log gains between pictures, and what the blocks of one picture leave unsure.
+
+    Both belong to the channel that deviates most; (0, 0) for fewer than two pictures of anything.
+    """
+    blocks = [gains for gains in (_block_gains(gaussians, view) for view in views) if len(gains)]
+    if len(blocks) < 2:
+        return 0.0, 0.0
+    pictures = torch.stack([gains.median(0).values for gains in blocks])
+    errors = torch.stack([_error_of_median(gains) for gains in blocks])
+    deviation = (pictures - pictures.median(0).values).abs().median(0).values
+    worst = int(deviation.argmax())
+    return float(deviation[worst]), float(errors.median(0).values[worst])
+
+
+def _block_gains(gaussians: Gaussians, view: View) -> Float[Tensor, "B 3"]:
+    """Return the logarithm of picture over rendering in each block that is drawn well enough."""
+    drawn = view.draw(gaussians)
+    solid = (drawn.alpha > 0.9).float()[None]
+    planes = torch.cat(
+        [drawn.features[0].movedim(-1, 0)[None] * solid, view.truth().movedim(-1, 0)[None] * solid, solid], 1
+    )
+    sums = torch.nn.functional.adaptive_avg_pool2d(planes, _BLOCKS)[0].flatten(1).T
+    sums = sums[sums[:, 6] >= _LEAST_PIXELS]
+    return torch.log(sums[:, 3:6].clamp(min=1e-3) / sums[:, :3].clamp(min=1e-3))
+
+
+def _error_of_median(gains: Float[Tensor, "B 3"]) -> Float[Tensor, " 3"]:
+    """Return the median absolute deviation of blocks over the root of their number: about the error of their median."""
+    deviation = (gains - gains.median(0).values).abs().median(0).values
+    return deviation / math.sqrt(len(gains))
 
 
 class Exposure:

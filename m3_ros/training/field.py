@@ -16,6 +16,9 @@ Rows = tuple[Tensor, ...]
 State = dict[str, Tensor]
 """Named tensors of a checkpoint."""
 
+_LEAST = 1e-6
+"""Smallest length of a quaternion, scale [m] and opacity that are saved; the largest opacity is as near to 1."""
+
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of a parameter."""
 
@@ -54,12 +57,17 @@ class Field:
         return Gaussians(*(x.detach() for x in (g.means, g.quats, g.scales, g.opacities, g.sh0, g.shN)))
 
     def finished(self) -> Gaussians:
-        """Return the activated Gaussians without gradients, quaternions of unit length, broken rows left out."""
-        g = self.gaussians()
-        quats = torch.nn.functional.normalize(g.quats, dim=-1)
-        fields = [x.detach().clone() for x in (g.means, quats, g.scales, g.opacities, g.sh0, g.shN)]
-        sound = torch.stack([torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else torch.isfinite(x) for x in fields])
-        return Gaussians(*(x[sound.all(0)] for x in fields))
+        """Return the activated Gaussians without gradients: unit quaternions, opacities within (0, 1), no broken rows.
+
+        Broken is what is not finite, has no rotation or no extent: other programs take logarithms of what is saved.
+        """
+        g = self.detached()
+        fields = (g.means, g.quats, g.scales, g.opacities[:, None], g.sh0, g.shN)
+        finite = torch.stack([torch.isfinite(x).flatten(1).all(1) for x in fields]).all(0)
+        sound = finite & (g.quats.norm(dim=-1) > _LEAST) & (g.scales > _LEAST).all(1)
+        means, quats, scales, opacities, sh0, shN = (x[sound].clone() for x in fields)
+        quats = torch.nn.functional.normalize(quats, dim=-1)
+        return Gaussians(means, quats, scales, opacities[:, 0].clamp(_LEAST, 1 - _LEAST), sh0, shN)
 
     def step(self, fraction: float) -> bool:
         """Take one Adam step at a fraction [0, 1] of the schedule; skip it and say False on a gradient not finite."""
@@ -67,7 +75,7 @@ class Field:
         sound = bool(torch.isfinite(torch.stack([g.sum() for g in gradients])).all()) if gradients else False
         if sound:
             for group, rate, floor in zip(
-                self._adam.param_groups, self._rates, (0.01, 0.1, 0.1, 0.3, 0.1, 0.1), strict=True
+                self._adam.param_groups, self._rates, (0.01, 0.1, 0.2, 0.3, 0.1, 0.1), strict=True
             ):
                 group["lr"] = rate * floor**fraction
             self._adam.step()

@@ -42,6 +42,8 @@ class PoseReport:
     """Held-out PSNR of the final field at the poses that were given [dB]."""
     psnr_after_db: float
     """The same at poses carried along with their neighbours' corrections [dB]; held-out pixels play no part."""
+    seconds: float
+    """Time that it took [s], on top of the time budget."""
 
 
 @dataclass(frozen=True)
@@ -79,5 +81,7 @@ class GeometryResult:
     """
     stopped_by: StoppedBy
     """What ended the training."""
+    initialisation: str
+    """Where the first Gaussians came from, in words."""
     warnings: tuple[str, ...]
     """What was odd about the frames, in words."""

@@ -13,19 +13,22 @@ PRESETS = ("seconds", "balanced", "best")
 class GeometrySettings:
     """How a field of Gaussians is learned from posed pictures."""
 
-    steps: Annotated[int, ">= 1"] = 3000
+    steps: Annotated[int, ">= 1"] = 5000
     """Optimiser steps, one view each."""
     max_seconds: Annotated[float, "> 0"] = 75.0
-    """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit."""
-    max_gaussians: Annotated[int, ">= 1"] = 40_000
+    """Time budget [s]; the schedule shrinks to fit, whichever of steps and seconds ends first. inf: no limit.
+
+    Correcting poses, where they need it, comes on top.
+    """
+    max_gaussians: Annotated[int, ">= 1"] = 60_000
     """Hard cap on the number of Gaussians."""
     initial_share: Annotated[float, "0..1"] = 0.6
     """Share of the cap that initialisation may use; the rest is added where the error is highest."""
-    coarse_share: Annotated[float, "0..1"] = 0.3
+    coarse_share: Annotated[float, "0..1"] = 0.2
     """First part of the schedule, at half the resolution: its steps take a third of the time."""
     held_out_every: Annotated[int, ">= 0"] = 8
     """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
-    sh_degree: Annotated[int, "0..3"] = 1
+    sh_degree: Annotated[int, "0..3"] = 0
     """Degree of the spherical harmonics; 0 is a colour that does not depend on the view."""
     dssim_weight: Annotated[float, "0..1"] = 0.2
     """Share of D-SSIM in the photometric loss; the rest is L1."""
@@ -55,7 +58,7 @@ class GeometrySettings:
     """Seconds between checkpoints, where a checkpoint was asked for."""
     means_rate: Annotated[float, "> 0"] = 3e-3
     """Learning rate of the centres at the start [m]; it falls a hundredfold."""
-    scales_rate: Annotated[float, "> 0"] = 3e-2
+    scales_rate: Annotated[float, "> 0"] = 6e-2
     """Learning rate of the logarithm of the scales."""
     quats_rate: Annotated[float, "> 0"] = 1e-2
     """Learning rate of the quaternions."""
@@ -85,9 +88,9 @@ class GeometrySettings:
             TrainingError: there is no such preset.
         """
         if name == "seconds":
-            return cls(steps=1000, max_seconds=20, max_gaussians=25_000)
+            return cls(steps=2000, max_seconds=20, max_gaussians=25_000)
         if name == "balanced":
             return cls()
         if name == "best":
-            return cls(steps=15_000, max_seconds=300, max_gaussians=120_000)
+            return cls(steps=15_000, max_seconds=300, max_gaussians=120_000, sh_degree=1)
         raise TrainingError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")

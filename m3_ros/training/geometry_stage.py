@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.recording.frame import Frame
+from m3_ros.recording.point_cloud import PointCloud
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import Rendering
 from m3_ros.training import checkpoint as disk
@@ -23,11 +25,12 @@ from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedB
 from m3_ros.training.geometry_settings import GeometrySettings
 from m3_ros.training.initialisation import make_seeds
 from m3_ros.training.losses import depth_loss, photometric_loss, psnr_db, regularisation
-from m3_ros.training.pose_refinement import poses_disagree
+from m3_ros.training.plane_sweep import SweepSettings
+from m3_ros.training.pose_refinement import Stack, refine_poses, report
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
-from m3_ros.training.schedule import fraction_done, quality_is_due, stopped_by_quality
+from m3_ros.training.schedule import Clock, fraction_done, quality_is_due, stopped_by_quality
 from m3_ros.training.trainee import Trainee
-from m3_ros.training.views import View, make_split
+from m3_ros.training.views import View, make_split, split_frames
 
 __all__ = ["GeometryResult", "GeometrySettings", "train_geometry"]
 
@@ -35,8 +38,6 @@ _REPORT_EVERY_S = 0.5
 _DENSIFY_BETWEEN = (0.04, 0.6)
 """Part of the schedule in which Gaussians are added."""
 _DENSIFICATIONS = 12
-_POSE_DECISION = 0.1
-"""Part of the schedule after which poses are looked at, and refined from then on."""
 _EXPOSURE_DECISION = 0.15
 """Part of the schedule after which exposure is looked at."""
 _ERROR_VIEWS = 10
@@ -52,6 +53,7 @@ def train_geometry(
     settings: GeometrySettings | None = None,
     progress: ProgressCallback = ignore_progress,
     cancelled: CancelCheck = never_cancelled,
+    points: PointCloud | None = None,
     checkpoint: Path | None = None,
 ) -> GeometryResult:
     """Learn a field of Gaussians from posed pictures.
@@ -64,6 +66,7 @@ def train_geometry(
         settings: budgets and weights.
         progress: told now and then how far it is.
         cancelled: asked at every step.
+        points: the recording's point cloud, for frames without depth.
         checkpoint: file that a stopped training goes on from; written now and then, removed when the training is done.
 
     Raises:
@@ -71,7 +74,7 @@ def train_geometry(
         BackendError: no rendering backend is there.
         Cancelled: `cancelled` said so.
     """
-    stage = _Stage(frames, settings or GeometrySettings(), progress, cancelled, checkpoint)
+    stage = _Stage(frames, settings or GeometrySettings(), progress, cancelled, points, checkpoint)
     stopped_by = stage.run()
     result = stage.result(stopped_by)
     if checkpoint is not None:
@@ -88,37 +91,56 @@ class _Stage:
         settings: GeometrySettings,
         progress: ProgressCallback,
         cancelled: CancelCheck,
+        points: PointCloud | None,
         checkpoint: Path | None,
     ) -> None:
         self._begin = self._reported = self._saved = time.monotonic()
         self._settings, self._progress, self._cancelled = settings, progress, cancelled
         self._warnings = check_frames(frames)
-        device = _device(settings)
-        split = make_split(frames, settings, device)
-        self._checkpoint: Path | None = None
-        self._stop_if_cancelled()
-        self._trainee = Trainee(frames, split, settings, device)
+        self._given = np.stack([frame.T_map_camera for frame in frames])
         self._owner = disk.fingerprint(frames, settings) if checkpoint is not None else {}
+        self._checkpoint: Path | None = None
         if checkpoint is not None and checkpoint.exists():
-            self._trainee.restore(*disk.load_checkpoint(checkpoint, self._owner))
-            _log.info("geometry: going on from step %d of %s", self._trainee.position.steps, checkpoint)
+            self._trainee = self._resumed(frames, checkpoint)
         else:
-            self._start(frames)
+            self._trainee = self._started(frames, points)
         self._checkpoint = checkpoint
 
-    def _start(self, frames: Sequence[Frame]) -> None:
-        """Seed the field, and settle what the settings say outright."""
-        settings, trainee = self._settings, self._trainee
-        has_depth = any(view.depth is not None for view in trainee.split.views)
-        count = max(1, round(settings.max_gaussians * (settings.initial_share if has_depth else 1.0)))
-        chosen = [frames[i] for i in trainee.split.training]
-        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed))
+    def _started(self, frames: Sequence[Frame], points: PointCloud | None) -> Trainee:
+        """Refine the poses, seed the field, and settle what the settings say outright."""
+        settings, check = self._settings, self._stop_if_cancelled
+        check()
+        training, _ = split_frames(len(frames), settings.held_out_every)
+        refined, begin = None, time.monotonic()
+        if settings.refine_poses != "off":
+            refined = refine_poses(frames, training, settings.refine_poses, settings.depth_edge_px, check)
+        posed, refining_s = frames, 0.0
+        if refined is not None:
+            posed, refining_s = _at(frames, refined), time.monotonic() - begin
+        trainee = Trainee(make_split(posed, settings, _device(settings)), settings)
+        trainee.position.refining_s = refining_s
+        count = max(1, round(settings.max_gaussians * settings.initial_share))
+        chosen, sweep = [posed[i] for i in training], SweepSettings.within(settings.max_seconds)
+        trainee.seed(make_seeds(chosen, count, settings.depth_edge_px, settings.seed, points, sweep, check))
         trainee.position.exposure_decided = settings.exposure != "auto"
-        trainee.position.poses_decided = settings.refine_poses == "off"
         if settings.exposure == "on":
             trainee.compensate_exposure()
-        views, held_out = len(trainee.split.training), len(trainee.split.held_out)
+        trainee.clock = Clock(time.monotonic() - self._begin - refining_s)
+        views, held_out = len(training), len(trainee.split.held_out)
         _log.info("geometry: %d views, %d held out, %d Gaussians to start with", views, held_out, len(trainee.field))
+        return trainee
+
+    def _resumed(self, frames: Sequence[Frame], path: Path) -> Trainee:
+        """Go on from a checkpoint."""
+        parts, position = disk.load_checkpoint(path, self._owner)
+        try:
+            posed = _at(frames, parts["poses"]["T_map_camera"].numpy())
+            trainee = Trainee(make_split(posed, self._settings, _device(self._settings)), self._settings)
+            trainee.restore(parts, position)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"the checkpoint {path} is corrupt ({error}): delete it to train anew") from error
+        _log.info("geometry: going on from step %d of %s", position.steps, path)
+        return trainee
 
     def run(self) -> StoppedBy:
         """Optimise until a budget is used up; returns which."""
@@ -130,7 +152,6 @@ class _Stage:
                 return why
             number = trainee.next_view()
             image = self._step(number, self._view(number, fraction), fraction)
-            self._decide_poses_when_due(fraction)
             self._decide_exposure_when_due(fraction)
             self._densify_when_due(fraction)
             self._report(fraction, image, self._view(number, fraction))
@@ -141,22 +162,25 @@ class _Stage:
     def result(self, stopped_by: StoppedBy) -> GeometryResult:
         """Measure the held-out views and put together what the stage made."""
         settings, trainee, position = self._settings, self._trainee, self._trainee.position
-        seconds, gaussians, T_map_camera = trainee.clock.seconds, trainee.field.finished(), trainee.all_poses()
+        seconds, gaussians, T_map_camera = trainee.clock.seconds, trainee.field.finished(), trainee.split.T_map_camera
         if position.skipped:
             _log.warning("%d of %d steps were skipped: a value was not finite", position.skipped, position.steps)
-        quality = trainee.held_out_quality(gaussians, T_map_camera)
-        curve, report, alignment = tuple(position.curve), None, math.nan
+        quality = trainee.held_out_quality(gaussians)
+        curve, poses, alignment = tuple(position.curve), None, math.nan
         if settings.curve_every_s > 0:
-            curve = (*curve, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
-        if settings.align_held_out or trainee.poses is not None:
-            alignment = trainee.aligned_quality(gaussians, T_map_camera).mean_db
-        if trainee.poses is not None:
-            before = trainee.held_out_quality(gaussians, trainee.given)
-            report = trainee.poses.report(before.mean_db, quality.mean_db)
+            before_the_end = (point for point in curve if point.step < position.steps)
+            curve = (*before_the_end, CurvePoint(seconds, position.steps, quality.mean_db, len(gaussians)))
+        if settings.align_held_out or position.refining_s > 0:
+            alignment = trainee.aligned_quality(gaussians).mean_db
+        if position.refining_s > 0:
+            before, training = trainee.held_out_quality(gaussians, self._given), list(trainee.split.training)
+            poses = report(
+                self._given[training], T_map_camera[training], before.mean_db, quality.mean_db, position.refining_s
+            )
         return GeometryResult(
             gaussians, quality.mean_db, trainee.split.held_out, quality.compensated, quality.mean_raw_db,
             trainee.exposure is not None, position.steps, position.skipped, time.monotonic() - self._begin,
-            curve, T_map_camera, report, alignment, stopped_by, self._warnings,
+            curve, T_map_camera, poses, alignment, stopped_by, position.initialisation, self._warnings,
         )  # fmt: skip
 
     def _view(self, number: int, fraction: float) -> View:
@@ -176,8 +200,6 @@ class _Stage:
             sound = trainee.field.step(fraction)
             if trainee.exposure is not None:
                 trainee.exposure.step(sound, fraction)
-        if sound and trainee.poses is not None:
-            trainee.poses.visit(number, drawn, image, view)
         trainee.position.steps += 1
         trainee.position.skipped += not sound
         return image.detach()
@@ -190,17 +212,6 @@ class _Stage:
             loss = loss + settings.depth_weight * measured
         loss = view.weight * loss + regularisation(gaussians, settings)
         return loss if exposure is None else loss + exposure.anchor()
-
-    def _decide_poses_when_due(self, fraction: float) -> None:
-        """Look once, with a roughly trained field, whether poses have to be refined."""
-        trainee = self._trainee
-        if trainee.position.poses_decided or fraction < _POSE_DECISION:
-            return
-        trainee.position.poses_decided = True
-        views = [(i, trainee.view(i)) for i in trainee.pick_views(2 * _ERROR_VIEWS)]
-        if self._settings.refine_poses == "on" or poses_disagree(trainee.field.detached(), views, trainee.exposed):
-            _log.info("the poses are refined")
-            trainee.refine_poses()
 
     def _decide_exposure_when_due(self, fraction: float) -> None:
         """Look once, with a roughly trained field, whether exposure has to be compensated."""
@@ -246,7 +257,7 @@ class _Stage:
         curve = trainee.position.curve
         if every > 0 and trainee.clock.seconds >= every * (len(curve) + 1):
             with trainee.clock.paused():
-                psnr = trainee.held_out_quality(trainee.field.finished(), trainee.all_poses()).mean_db
+                psnr = trainee.held_out_quality(trainee.field.finished()).mean_db
             curve.append(CurvePoint(trainee.clock.seconds, trainee.position.steps, psnr, len(trainee.field)))
 
     def _save_when_due(self) -> None:
@@ -273,6 +284,11 @@ class _Stage:
             disk.save_checkpoint(self._checkpoint, self._owner, *self._trainee.state())
             kept = f"run it again to go on from the checkpoint {self._checkpoint}"
         raise Cancelled(f"training was cancelled in the geometry stage; {kept}")
+
+
+def _at(frames: Sequence[Frame], T_map_camera: Stack) -> list[Frame]:
+    """Return the same pictures as taken from other poses."""
+    return [replace(frame, T_map_camera=T) for frame, T in zip(frames, T_map_camera, strict=True)]
 
 
 def _device(settings: GeometrySettings) -> torch.device:

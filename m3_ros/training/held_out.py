@@ -1,21 +1,20 @@
 """The views that are kept from training, and how well a field draws them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
+from torch import Tensor
 
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.losses import psnr_db
-from m3_ros.training.pose_refinement import Exposed, Poses
 from m3_ros.training.views import View
 
-_ALIGNMENTS = 12
-"""Steps that align a held-out view to the finished field; most need six."""
+Exposed = Callable[[Float[Tensor, "H W 3"], int], Float[Tensor, "H W 3"]]
+"""(rendering, number) -> the same as the picture of that number was exposed."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +47,6 @@ def measure(gaussians: Gaussians, views: Sequence[View], frames: Sequence[int], 
         shown = exposed(image, frame)
         compensated.append(raw[-1] if shown is image else psnr_db(shown, truth))
     return Quality(tuple(raw), tuple(compensated))
-
-
-@torch.no_grad()
-def aligned(
-    gaussians: Gaussians,
-    views: Sequence[View],
-    frames: Sequence[int],
-    exposed: Exposed,
-    T_map_camera: Float[NDArray[np.float64], "V 4 4"],
-) -> list[View]:
-    """Return the views at the poses at which a frozen field explains their own pixels best."""
-    result = []
-    for i, (view, frame) in enumerate(zip(views, frames, strict=True)):
-        poses = Poses(T_map_camera[i : i + 1])
-        for _ in range(_ALIGNMENTS):
-            posed = view.at(poses.refined[0])
-            drawn = posed.draw(gaussians)
-            poses.visit(0, drawn, exposed(drawn.features[0], frame), posed)
-        result.append(view.at(poses.refined[0]))
-    return result
 
 
 def _mean(values: Sequence[float]) -> float:

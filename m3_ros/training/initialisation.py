@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,16 +10,26 @@ from m3_ros.geometry.pose import apply
 from m3_ros.recording.frame import Frame
 from m3_ros.recording.point_cloud import PointCloud
 from m3_ros.training.plane_sweep import SweepSettings, sweep_depth
-from m3_ros.training.seeds import Seeds, axis_scales, joined, neighbour_distance, quats_from_normals, seeds_of_samples
-from m3_ros.training.seeds_from_depth import depth_samples, reliable_depth, with_swept_depth
+from m3_ros.training.seeds import (
+    Samples,
+    Seeds,
+    axis_scales,
+    joined,
+    neighbour_distance,
+    quats_from_normals,
+    seeds_of_samples,
+)
+from m3_ros.training.seeds_from_depth import depth_samples, reliable_depth, swept_samples
 from m3_ros.training.seeds_from_points import cloud_samples
 
 __all__ = ["Seeds", "axis_scales", "make_seeds", "quats_from_normals", "reliable_depth"]
 
 _LEAST_SAMPLES = 100
 """Points of surfaces below which a source counts as missing."""
-_TRUST = {"depth": 0.85, "points": 0.85, "sweep": 0.85, "random": 0.1}
+_TRUST = {"depth": 0.85, "points": 0.85, "sweep": 0.85, "guess": 0.2, "random": 0.1}
 """Opacity of the first Gaussians by source."""
+_GUESSED = 0.15
+"""Share of the seeds that may be guesses."""
 _BETWEEN_M = (0.3, 4.0)
 """Distances from the camera of random points [m]; farther where the walk is wide."""
 
@@ -70,27 +81,31 @@ def _surface_seeds(
         with_depth = sum(frame.depth is not None for frame in frames)
         return seeds_of_samples(measured, count, _TRUST["depth"], f"measured depth of {with_depth} pictures")
     cloud = None if points is None else cloud_samples(points, frames)
+    if points is not None and cloud is not None and len(cloud) < _LEAST_SAMPLES:
+        _log.warning("the pictures see none of the %d points of %s: not used", len(points), points.source)
+        points = cloud = None
     views = sweep_depth(frames, sweep, check)
-    swept = depth_samples(with_swept_depth(frames, views), edge_px=1)
+    known, guessed = swept_samples(frames, views)
     source = f"depth of {len(views)} pictures from their poses"
-    if points is None or cloud is None or len(cloud) < _LEAST_SAMPLES:
-        if points is not None:
-            _log.warning("the pictures see none of the %d points of %s: not used", len(points), points.source)
-        return None if len(swept) < _LEAST_SAMPLES else seeds_of_samples(swept, count, _TRUST["sweep"], source)
-    first = seeds_of_samples(cloud, count, _TRUST["points"], f"{len(points)} points of {points.source}")
-    return _holes_filled(first, swept, count, source)
+    if points is not None and cloud is not None:
+        first = seeds_of_samples(cloud, count, _TRUST["points"], f"{len(points)} points of {points.source}")
+        return replace(_holes_filled(first, known, count, _TRUST["sweep"], source), swept=tuple(views))
+    if len(known) < _LEAST_SAMPLES:
+        return None
+    first = seeds_of_samples(known, count - round(_GUESSED * count), _TRUST["sweep"], source)
+    return replace(_holes_filled(first, guessed, count, _TRUST["guess"], "guesses between them"), swept=tuple(views))
 
 
-def _holes_filled(first: Seeds, swept: np.ndarray, count: int, source: str) -> Seeds:
-    """Add swept surfaces farther than a few seeds' distance from the measured ones, within the count."""
+def _holes_filled(first: Seeds, samples: Samples, count: int, opacity: float, source: str) -> Seeds:
+    """Add what lies farther than a few seeds' distance from those there are, within the count."""
     from scipy.spatial import cKDTree
 
     reach = 4 * float(np.median(first.scales))
-    alone = np.asarray(cKDTree(first.points).query(swept[:, :3], distance_upper_bound=reach)[0]) > reach
+    alone = np.asarray(cKDTree(first.points).query(samples[:, :3], distance_upper_bound=reach)[0]) > reach
     left = count - len(first)
     if alone.sum() < _LEAST_SAMPLES or left < 1:
         return first
-    return joined(first, seeds_of_samples(swept[alone], left, _TRUST["sweep"], source))
+    return joined(first, seeds_of_samples(samples[alone], left, opacity, source))
 
 
 def _random_seeds(frames: Sequence[Frame], count: int, rng: np.random.Generator) -> Seeds:

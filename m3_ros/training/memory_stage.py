@@ -1,14 +1,15 @@
 """The memory stage: posed frames, Gaussians and encoders in, a SpatialMemory out. The geometry is not touched.
 
-Features are streamed from a cache on disk in a few passes (statistics, components, lift), one view at a time, so that
-memory does not grow with the number of views.
+Features are streamed from a cache on disk in a few passes (statistics, components, one lift for all encoders, polish),
+one view at a time, so that memory does not grow with the number of views.
 """
 
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,36 +18,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from m3_ros.errors import Cancelled, TrainingError
-from m3_ros.features import extract
-from m3_ros.features.encoder import Encoder, FeatureMap, unit
+from m3_ros.errors import TrainingError
+from m3_ros.features.encoder import Encoder, unit
 from m3_ros.memory import (
     Keyframes,
+    Lifted,
     MemoryAttention,
     MemoryBank,
     PrincipalQueries,
     Provenance,
+    Recipe,
     SpatialMemory,
-    View,
+    Walk,
+    component_captions,
+    compose,
     cover_components,
+    find_objects,
     fit_tau,
     frozen_projection,
     lift,
     paper_components,
     pca_projection,
+    visibility,
 )
+from m3_ros.memory.sources import component_sources
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
+from m3_ros.training.feature_stream import FeatureStream, Statistics, statistics
+from m3_ros.training.feature_views import FeatureViews
+from m3_ros.training.polish import Learner, PolishSettings, polish
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 
 log = logging.getLogger(__name__)
 
-_SAMPLE_PER_VIEW = 48
-
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """How features become a memory."""
+    """How features become a memory. The paper's own: paper, frozen, tau 0.05, random."""
 
     query_dim: Annotated[int, "4..256"] = 32
     """Length of the principal queries of each encoder."""
@@ -56,46 +64,25 @@ class MemorySettings:
     """Cosine within which a component stands for a feature; lowered by itself where the cap asks for it."""
     max_components: Annotated[int, "1..65536"] = 1024
     """Most components of a bank."""
-    projection: Literal["pca", "frozen"] = "pca"
-    """W of the memory attention: from the features' own directions, or the paper's untrained random one."""
+    leaky: bool = False
+    """Choose components from held-out views too, as the paper's code does; only to compare with it."""
+    projection: Literal["learned", "pca", "frozen"] = "learned"
+    """W of the memory attention: learned with tau and what the components stand for, from the features' own directions,
+    or the paper's untrained random one."""
     tau: Annotated[float, "0..1"] = 0.0
     """Temperature of the memory attention; 0: the best one for the features at hand."""
+    initial: Literal["lift", "random"] = "lift"
+    """Queries that the polish starts from: lifted from the views, or random as the paper's."""
+    polish: PolishSettings = field(default_factory=PolishSettings)
+    """How lifted queries are refined; 0 steps leave them as lifted."""
     lift_width: Annotated[int, "16..4096"] = 160
     """Width at which the Gaussians are splatted while features are gathered [px]."""
     min_weight: Annotated[float, "0.."] = 0.05
     """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
+    keep_sums: bool = True
+    """Keep the sums of the walk, so that it can be taken away, and others added."""
     seed: int = 0
     """Seed of random choices."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Features:
-    """The feature maps of the training views of one encoder, gone through as often as needed."""
-
-    frames: Sequence[Frame]
-    encoder: Encoder
-    cache_dir: Path
-    cancelled: CancelCheck
-
-    def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
-        start = time.monotonic()
-
-        def report(done: int) -> None:
-            share = done / len(self.frames)
-            progress(Progress("features", share, (time.monotonic() - start) * (1 / share - 1)))
-
-        for feature_map in extract(self.frames, self.encoder, self.cache_dir, report):
-            if self.cancelled():
-                raise Cancelled("training was cancelled while the memory was built; nothing was written")
-            yield feature_map
-
-    def __iter__(self) -> Iterator[Float[Tensor, "n D"]]:
-        for feature_map in self.maps():
-            yield _vectors(feature_map)
-
-    def views(self) -> Iterator[View]:
-        for frame, feature_map in zip(self.frames, self.maps(), strict=True):
-            yield View(feature_map, frame.camera, frame.T_map_camera)
 
 
 def build_memory(
@@ -110,8 +97,10 @@ def build_memory(
     provenance: Provenance | None = None,
     cache_dir: Path | None = None,
     map_frame: str = "map",
+    walk: str = "first",
+    ray_address: str | None = None,
 ) -> SpatialMemory:
-    """Choose each encoder's components, lift its features onto the Gaussians, and put the memory together.
+    """Choose each encoder's components, lift all features onto the Gaussians, polish, and put the memory together.
 
     Args:
         frames: all keyframes; they become the keyframes of the memory.
@@ -124,6 +113,8 @@ def build_memory(
         provenance: where the recording comes from.
         cache_dir: keeps features for the next training; None: a temporary folder.
         map_frame: name of the frame that the poses are in.
+        walk: name of the recording among those that may be added later.
+        ray_address: the Ray cluster to encode on, such as "10.0.0.5:6379"; None: in this process.
 
     Raises:
         TrainingError: there are no frames, Gaussians or encoders, or no Gaussian was seen.
@@ -136,65 +127,93 @@ def build_memory(
             f"a memory needs frames, Gaussians and an encoder; got {len(used)} frames, {len(gaussians)} Gaussians, "
             f"{len(encoders)} encoders"
         )
-    entries, seen = [], torch.zeros(len(gaussians))
-    with tempfile.TemporaryDirectory(prefix="m3_features_") as scratch, torch.inference_mode():
-        for i, encoder in enumerate(encoders):
-            features = _Features(used, encoder, cache_dir or Path(scratch), cancelled)
-            entry, seen = _remember(features, gaussians, settings, _share(progress, i, len(encoders)))
-            entries.append(entry)
-    visibility = torch.where(seen >= settings.min_weight, seen, 0.0)
-    if not bool((visibility > 0).any()):
+    with tempfile.TemporaryDirectory(prefix="m3_features_") as scratch, torch.no_grad():
+        cache = cache_dir or Path(scratch)
+        streams = [FeatureStream(used, encoder, cache, cancelled, ray_address) for encoder in encoders]
+        told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
+        offered = [replace(x, frames=frames) for x in streams] if settings.leaky else streams
+        starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]
+        progress(Progress("memory", 0.2))
+        views = FeatureViews(used, streams, gaussians, settings.lift_width)
+        lifted = lift(views, gaussians, [torch.linalg.pinv(start.W) for start in starts], settings.lift_width)
+        progress(Progress("memory", 0.4))
+        entries = _polished(views, starts, told, lifted, settings, _from(progress, 0.4), cancelled)
+    remembered = Walk(walk, len(frames), lifted)
+    visible = visibility([remembered], settings.min_weight)
+    if not bool((visible > 0).any()):
         raise TrainingError("no Gaussian is seen by any frame: the poses and the geometry do not belong together")
-    return SpatialMemory(
-        gaussians, tuple(entries), visibility, _keyframes(frames), provenance or Provenance.now(), map_frame
-    )
-
-
-def _remember(
-    features: _Features, gaussians: Gaussians, settings: MemorySettings, progress: ProgressCallback
-) -> tuple[PrincipalQueries, Float[Tensor, " N"]]:
-    """Build what one encoder remembers; also return the alpha-weight sums of the Gaussians."""
-    start = time.monotonic()
-    moment, sample = _statistics(features, settings.seed, progress)
-    bank = _bank(features, settings)
-    progress(Progress("memory", 0.4))
-    W = _projection(bank, moment, settings)
-    attention = MemoryAttention(bank, W, settings.tau or fit_tau(bank, W, sample))
-    lifted = lift(features.views(), gaussians, W, settings.lift_width)
-    progress(Progress("memory", 0.9))
-    queries, _ = lifted.mean(settings.min_weight)
-    queries = queries.half()
-    length = torch.linalg.vector_norm(queries.float() @ W, dim=1).clamp(max=1.0)
-    entry = PrincipalQueries(queries, attention.norms(queries.float()), length, attention)
-    log.info(
-        "%s: %d components, tau %.3f, %.1f s", bank.encoder_name, len(bank), attention.tau, time.monotonic() - start
-    )
-    log.info("theta %.3f, coverage mean %.3f min %.3f", bank.theta, bank.coverage.mean, bank.coverage.minimum)
     progress(Progress("memory", 1.0))
-    return entry, lifted.seen
+    walks = (remembered,) if settings.keep_sums else ()
+    where_from = provenance or Provenance.now()
+    memory = SpatialMemory(gaussians, entries, visible, keyframes_of(frames), where_from, map_frame, walks=walks)
+    return replace(memory, objects=find_objects(memory, encoders))
 
 
-def _statistics(
-    features: _Features, seed: int, progress: ProgressCallback
-) -> tuple[Float[Tensor, "D D"], Float[Tensor, "n D"]]:
-    """Go through the features once: their second moment as unit vectors, and a random sample of them."""
-    dim = features.encoder.dim
-    moment, count, sample = torch.zeros(dim, dim), 0, []
-    generator = torch.Generator().manual_seed(seed)
-    for feature_map in features.maps(progress):
-        x = unit(_vectors(feature_map).float())
-        moment += x.T @ x
-        count += len(x)
-        sample.append(x[torch.randperm(len(x), generator=generator)[:_SAMPLE_PER_VIEW]])
-    return moment / max(count, 1), torch.cat(sample)
+def keyframes_of(frames: Sequence[Frame]) -> Keyframes:
+    """Return from where frames were seen."""
+    return Keyframes(
+        np.array([f.stamp_ns for f in frames], np.int64),
+        np.stack([np.asarray(f.T_map_camera, np.float64) for f in frames]),
+        tuple(f.camera for f in frames),
+    )
 
 
-def _bank(features: _Features, settings: MemorySettings) -> MemoryBank:
+def _start(stream: FeatureStream, known: Statistics, settings: MemorySettings) -> MemoryAttention:
+    """Choose the components, W and tau that an encoder starts with."""
+    start = time.monotonic()
+    bank = _bank(stream, settings)
+    W = _projection(bank, known.moment, settings)
+    attention = MemoryAttention(bank, W, settings.tau or fit_tau(bank, W, known.sample))
+    log.info(
+        "%s: %d components (%d bytes), theta %.3f%s, coverage mean %.3f min %.3f, %.1f s",
+        bank.encoder_name, len(bank), attention.size_bytes, bank.theta, " by the cap" if bank.capped else "",
+        bank.coverage.mean, bank.coverage.minimum, time.monotonic() - start,
+    )  # fmt: skip
+    return attention
+
+
+def _polished(
+    views: FeatureViews,
+    starts: Sequence[MemoryAttention],
+    told: Sequence[Statistics],
+    lifted: Sequence[Lifted],
+    settings: MemorySettings,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> tuple[PrincipalQueries, ...]:
+    """Refine what was lifted, and say how the queries of each encoder came from its sums."""
+    means = [sums.mean(settings.min_weight)[0] for sums in lifted]
+    learned = settings.projection == "learned"
+    generator = torch.Generator().manual_seed(settings.seed)
+    learners = [
+        Learner(
+            torch.randn(mean.shape, generator=generator) if settings.initial == "random" else mean,
+            start, known.mean_square, learned,
+        )
+        for start, known, mean in zip(starts, told, means, strict=True)
+    ]  # fmt: skip
+    polish(views, learners, settings.polish, progress, cancelled)
+    entries = []
+    for start, learner, mean, sums in zip(starts, learners, means, lifted, strict=True):
+        doubt = settings.polish.doubt if settings.initial == "lift" else 0.0
+        trust = sums.weights / (sums.weights + doubt).clamp(min=1e-9)
+        correction = (learner.result() - mean) * trust[:, None]
+        recipe = Recipe(torch.linalg.pinv(start.W), correction.half(), settings.min_weight)
+        entry = compose(learner.attention(), recipe, sums)
+        entries.append(entry if settings.keep_sums else replace(entry, recipe=None))
+    return tuple(entries)
+
+
+def _bank(stream: FeatureStream, settings: MemorySettings) -> MemoryBank:
     if settings.selection == "paper":
-        selection = paper_components(torch.cat(list(features)), settings.theta)
+        selection = paper_components(torch.cat(list(stream)), settings.theta)
     else:
-        selection = cover_components(features, settings.theta, settings.max_components)
-    return selection.bank(features.encoder.name, features.encoder.version, settings.selection)
+        selection = cover_components(stream, settings.theta, settings.max_components)
+    bank = selection.bank(stream.encoder.name, stream.encoder.version, settings.selection)
+    views = zip((frame.stamp_ns for frame in stream.frames), stream.maps(), strict=True)
+    speaks = any(seen.captions is not None for seen in islice(stream.maps(), 1))
+    captions = component_captions(stream.maps(), bank.components) if speaks else ()
+    return replace(bank, sources=component_sources(views, bank.components), captions=captions)
 
 
 def _projection(bank: MemoryBank, moment: Float[Tensor, "D D"], settings: MemorySettings) -> Float[Tensor, "s D"]:
@@ -205,26 +224,19 @@ def _projection(bank: MemoryBank, moment: Float[Tensor, "D D"], settings: Memory
     return pca_projection(moment + b.T @ b / len(b), settings.query_dim)
 
 
-def _vectors(feature_map: FeatureMap) -> Float[Tensor, "n D"]:
-    """Return the valid vectors of a map: cells of a grid, or regions once each."""
-    if feature_map.index is None:
-        return feature_map.features[feature_map.valid]
-    regions = torch.unique(feature_map.index[feature_map.valid & (feature_map.index >= 0)])
-    return feature_map.features[regions]
-
-
-def _keyframes(frames: Sequence[Frame]) -> Keyframes:
-    return Keyframes(
-        np.array([f.stamp_ns for f in frames], np.int64),
-        np.stack([np.asarray(f.T_map_camera, np.float64) for f in frames]),
-        tuple(f.camera for f in frames),
-    )
-
-
-def _share(progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:
-    """Map the fractions of one encoder's work into the whole stage."""
+def _part(progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:
+    """Map the fractions of one encoder's features into the whole stage."""
 
     def report(p: Progress) -> None:
-        progress(Progress(p.stage, (part + p.fraction) / parts, p.eta_s, p.psnr_db, p.gaussians))
+        progress(replace(p, fraction=(part + p.fraction) / parts))
+
+    return report
+
+
+def _from(progress: ProgressCallback, first: float) -> ProgressCallback:
+    """Map the fractions of the last part of a stage into the whole stage."""
+
+    def report(p: Progress) -> None:
+        progress(replace(p, fraction=first + (1 - first) * p.fraction))
 
     return report

@@ -9,7 +9,8 @@ from pathlib import Path
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features import load_encoder
 from m3_ros.memory import Provenance, save_memory
-from m3_ros.recording import Frame, KeyframeSettings, describe, read, select_keyframes
+from m3_ros.recording import Frame, KeyframeSettings, PointCloud, describe, read, read_points, select_keyframes
+from m3_ros.training.geometry_result import PoseReport, StoppedBy
 from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
@@ -37,8 +38,14 @@ class TrainingSettings:
     """Hard cap on the number of Gaussians; 0: the preset's own."""
     held_out_every: int = 8
     """Every so-manieth keyframe is kept from training to measure PSNR; 0: none."""
+    refine_poses: str = GeometrySettings.refine_poses
+    """Correct the pose of each picture first: on, off, or auto, where the pictures disagree with their poses."""
+    resume: bool = False
+    """Go on from the checkpoint that a stopped training left beside the memory; without one, begin anew."""
     cache_dir: Path | None = None
     """Where features are cached between runs; None: no cache."""
+    ray_address: str | None = None
+    """Ray cluster to encode on, such as "10.0.0.5:6379"; None: this process."""
     seed: int = 0
     """Seed of every random choice."""
 
@@ -59,6 +66,14 @@ class TrainingReport:
     """Time taken by the whole job [s]."""
     geometry_seconds: float
     """Time taken by the geometry stage [s]."""
+    stopped_by: StoppedBy
+    """What ended the geometry stage."""
+    pose_refinement: PoseReport | None
+    """What was done to the poses; None: nothing."""
+    initialisation: str
+    """Where the first Gaussians came from, in words."""
+    warnings: tuple[str, ...]
+    """What was odd about the recording, in words."""
 
 
 def train(
@@ -72,8 +87,8 @@ def train(
 
     Raises:
         RecordingError: the recording cannot be used.
-        TrainingError: it can be read but not trained on.
-        Cancelled: `cancelled` said so; nothing was written.
+        TrainingError: it can be read but not trained on, or the checkpoint to resume from belongs to another training.
+        Cancelled: `cancelled` said so; nothing was written but the checkpoint.
     """
     settings = settings or TrainingSettings()
     start = time.monotonic()
@@ -81,7 +96,9 @@ def train(
     frames = describe(recording).frames
     encoders = [load_encoder(name) for name in settings.encoders]
     keyframes = read_keyframes(recording, settings, progress, cancelled, expected=frames)
-    geometry = train_geometry(keyframes, geometry_settings, progress, cancelled)
+    points, checkpoint = _points(recording, keyframes), _checkpoint(memory_path, settings)
+    geometry = train_geometry(keyframes, geometry_settings, progress, cancelled, points, checkpoint)
+    keyframes = [replace(f, T_map_camera=T) for f, T in zip(keyframes, geometry.T_map_camera, strict=True)]
     memory = build_memory(
         keyframes,
         geometry.gaussians,
@@ -92,6 +109,7 @@ def train(
         held_out=geometry.held_out,
         provenance=_provenance(recording, settings, geometry),
         cache_dir=settings.cache_dir,
+        ray_address=settings.ray_address,
     )
     progress(Progress("save", 0.0))
     save_memory(memory, memory_path)
@@ -103,6 +121,10 @@ def train(
         len(geometry.gaussians),
         time.monotonic() - start,
         geometry.seconds,
+        geometry.stopped_by,
+        geometry.pose_refinement,
+        geometry.initialisation,
+        geometry.warnings,
     )
     log.info(
         "memory of %d keyframes, %d Gaussians, held-out PSNR %.2f dB",
@@ -155,11 +177,30 @@ def read_keyframes(
 def _geometry_settings(settings: TrainingSettings) -> GeometrySettings:
     geometry = GeometrySettings.preset(settings.preset)
     geometry = replace(geometry, held_out_every=settings.held_out_every, seed=settings.seed)
+    match settings.refine_poses:
+        case "auto" | "on" | "off" as choice:
+            geometry = replace(geometry, refine_poses=choice)
+        case other:
+            raise TrainingError(f"refine_poses must be auto, on or off; got {other!r}")
     if settings.max_seconds > 0:
         geometry = replace(geometry, max_seconds=settings.max_seconds)
     if settings.max_gaussians > 0:
         geometry = replace(geometry, max_gaussians=settings.max_gaussians)
     return geometry
+
+
+def _points(recording: Path, keyframes: list[Frame]) -> PointCloud | None:
+    """Read the recording's point cloud where the pictures have no depth."""
+    return None if any(frame.depth is not None for frame in keyframes) else read_points(recording)
+
+
+def _checkpoint(memory_path: Path, settings: TrainingSettings) -> Path:
+    """Return where the checkpoint lies: hidden beside the memory. An old one goes, unless it is to be resumed."""
+    path = memory_path.parent / f".{memory_path.name}.checkpoint"
+    if not settings.resume:
+        path.unlink(missing_ok=True)
+    memory_path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _provenance(recording: Path, settings: TrainingSettings, geometry: GeometryResult) -> Provenance:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 
 from m3_ros.geometry.pose import Transform, apply, inverse
@@ -46,6 +46,8 @@ _NEAREST_M, _LEAST_FAR_M = 0.25, 12.0
 """Depths of the first look [m]; farther where the walk is wide."""
 _LEAST_CONFIRMED = 200
 """Confirmed pixels of the first look without which there is nothing to be had."""
+_LONG_S = 60.0
+"""Time budget of a training from which on a full sweep is worth its time [s]."""
 _MEAN_CHANNEL = np.full((1, 4), 0.25, np.float32)
 
 
@@ -62,6 +64,11 @@ class SweepSettings:
     references: int = 84
     """Pictures that depth is estimated for; evenly spread where there are more."""
 
+    @classmethod
+    def within(cls, seconds: float) -> "SweepSettings":
+        """Return settings that leave most of a training's time budget [s] to the training."""
+        return cls() if seconds >= _LONG_S else cls(width=128, planes=64, partners=6, references=36)
+
 
 @dataclass(frozen=True)
 class SweptView:
@@ -71,6 +78,8 @@ class SweptView:
     """Number of its frame."""
     depth: Depth
     """z-depth [m], scaled down; 0 where other pictures do not confirm it."""
+    guess: Depth
+    """The best guess where it is not confirmed [m]; 0 where it is."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +129,11 @@ def sweep_depth(
     def finish(number: int) -> SweptView:
         check()
         i, depth = references[number], depths[number]
-        confirmed = _support(plan, depths, number) >= _CONFIRMATIONS
+        confirmed = _confirmed(plan, depths, number)
         others = [large.pictures[j] for j in large.partners[number]]
         fine = _refined(large.pictures[i], others, depth, _REFINED_STEPS * (planes[1] - planes[0]))
-        return SweptView(i, np.where(_resized(confirmed, fine.shape), fine, np.float32(0)))
+        known = _resized(confirmed, fine.shape)
+        return SweptView(i, np.where(known, fine, np.float32(0)), np.where(known, np.float32(0), fine))
 
     return _in_parallel(finish, len(references))
 
@@ -140,7 +150,7 @@ def _depth_range(
     far = max(_LEAST_FAR_M, 2 * float(np.linalg.norm(np.ptp(centres, axis=0)))) if len(frames) else _LEAST_FAR_M
     plan = _plan(frames, references, best_partners(scores, settings.partners // 2), scores, settings.width // 2)
     depths = _sweep(plan, np.linspace(1 / far, 1 / _NEAREST_M, _COARSE_PLANES), check)
-    known = [d[_support(plan, depths, i) >= _CONFIRMATIONS] for i, d in enumerate(depths)]
+    known = [d[_confirmed(plan, depths, i)] for i, d in enumerate(depths)]
     confirmed = np.concatenate(known) if known else np.zeros(0, np.float32)
     if len(confirmed) < _LEAST_CONFIRMED:
         return None
@@ -261,15 +271,15 @@ def _between(
     return np.asarray(values[0] + (least + offset) * (values[1] - values[0]))
 
 
-def _support(plan: _Plan, depths: Sequence[Depth], number: int) -> Int[NDArray[np.int64], "h w"]:
-    """Count for each pixel of a reference the other references whose own depth agrees."""
+def _confirmed(plan: _Plan, depths: Sequence[Depth], number: int) -> Bool[NDArray[np.bool_], "h w"]:
+    """Tell which pixels of a reference enough others agree with, and more than see through to something behind."""
     picture, depth = plan.pictures[plan.references[number]], depths[number]
     height, width = depth.shape
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     rays = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3) @ np.linalg.inv(picture.K).T
     points = apply(picture.T_map_camera, rays * depth.reshape(-1, 1))
     known = dict(zip(plan.references, depths, strict=True))
-    support = np.zeros(height * width, np.int64)
+    agree, through = np.zeros((2, height * width), np.int64)
     for j in plan.witnesses[number]:
         other, theirs = plan.pictures[j], known[j]
         local = apply(inverse(other.T_map_camera), points)
@@ -278,8 +288,9 @@ def _support(plan: _Plan, depths: Sequence[Depth], number: int) -> Int[NDArray[n
         y = np.round(local[:, 1] / z * other.K[1, 1] + other.K[1, 2])
         inside = (local[:, 2] > 0) & (x >= 0) & (y >= 0) & (x < theirs.shape[1]) & (y < theirs.shape[0])
         seen = theirs[y[inside].astype(np.int64), x[inside].astype(np.int64)]
-        support[inside] += np.abs(seen - z[inside]) < _AGREEMENT * z[inside]
-    return support.reshape(height, width)
+        agree[inside] += np.abs(seen - z[inside]) < _AGREEMENT * z[inside]
+        through[inside] += seen > (1 + 2 * _AGREEMENT) * z[inside]
+    return np.asarray((agree >= _CONFIRMATIONS) & (agree > through)).reshape(height, width)
 
 
 def _resized(image: NDArray[_Number], shape: tuple[int, ...]) -> NDArray[_Number]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from m3_ros.training.pose_refinement import exp, rotation_vector
+from m3_ros.training.twists import exp, rotation_vector
 
 Stack = Float[NDArray[np.float64], "V 4 4"]
 
@@ -39,7 +39,7 @@ def carry(given: Stack, refined: Stack, frames: Sequence[int], others: Stack, nu
 
 def _left_out_error(given: Stack, refined: Stack, at: NDArray[np.float64], reach: float) -> float:
     """Return the mean squared error of predicting each correction from those of the other frames [m^2]."""
-    truth = np.stack([_motion_at(given[i : i + 1], refined[i : i + 1], given[i])[0] for i in range(len(given))])
+    truth = _motions(given, refined, given)[np.arange(len(given)), np.arange(len(given))]
     difference = _predicted(given, refined, at, given, at, reach) - truth
     difference[:, 3:] *= _METRES_PER_RADIAN
     return float(np.square(difference).sum(1).mean())
@@ -49,21 +49,22 @@ def _predicted(
     given: Stack, refined: Stack, at: NDArray[np.float64], others: Stack, targets: NDArray[np.float64], reach: float
 ) -> Float[NDArray[np.float64], "M 6"]:
     """Return the shift [m] and turn [rad] of each other pose: the mean of its neighbours' by distance in frames."""
-    if reach == 0:
+    if reach == 0 or len(others) == 0:
         return np.zeros((len(others), 6))
-    result = []
-    for pose, target in zip(others, targets, strict=True):
-        gap = np.abs(at - target)
-        weight = np.where(gap > 0, np.exp(-0.5 * ((gap - gap[gap > 0].min()) / reach) ** 2), 0)
-        result.append(weight @ _motion_at(given, refined, pose) / weight.sum())
-    return np.stack(result) if result else np.zeros((0, 6))
+    gap = np.abs(at - targets[:, None])
+    nearest = np.where(gap > 0, gap, np.inf).min(1, keepdims=True)
+    weight = np.where(gap > 0, np.exp(-0.5 * ((gap - nearest) / reach) ** 2), 0)
+    weight /= weight.sum(1, keepdims=True)
+    return np.asarray(np.einsum("mv,mvi->mi", weight, _motions(given, refined, others)))
 
 
-def _motion_at(given: Stack, refined: Stack, pose: Float[NDArray[np.float64], "4 4"]) -> NDArray[np.float64]:
-    """Return what each correction, as a motion of the map, would do to a pose: shift [m] and turn [rad]."""
+def _motions(given: Stack, refined: Stack, others: Stack) -> Float[NDArray[np.float64], "M V 6"]:
+    """Return what each correction, as a motion of the map, would do to each pose: shift [m] and turn [rad]."""
     turns = refined[:, :3, :3] @ given[:, :3, :3].transpose(0, 2, 1)
-    shifts = refined[:, :3, 3] + np.einsum("vij,vj->vi", turns, pose[:3, 3] - given[:, :3, 3]) - pose[:3, 3]
-    return np.concatenate([shifts, np.stack([rotation_vector(R) for R in turns])], axis=1)
+    arms = others[:, None, :3, 3] - given[:, :3, 3]
+    shifts = refined[:, :3, 3] + np.einsum("vij,mvj->mvi", turns, arms) - others[:, None, :3, 3]
+    vectors = np.stack([rotation_vector(R) for R in turns])
+    return np.concatenate([shifts, np.broadcast_to(vectors, shifts.shape)], axis=2)
 
 
 def _moved(poses: Stack, motions: Float[NDArray[np.float64], "M 6"]) -> Stack:

@@ -50,12 +50,14 @@ class Position:
     """Time on the clock when this was saved [s]."""
     initial: int = 0
     """Gaussians at the start."""
+    initialisation: str = ""
+    """Where they came from, in words."""
     densified: int = 0
     """Densifications done."""
     exposure_decided: bool = False
     """Whether it is known if exposure has to be compensated."""
-    poses_decided: bool = False
-    """Whether it is known if poses have to be refined."""
+    refining_s: float = 0.0
+    """Time that correcting the poses took [s]; 0: they were not."""
     order: list[int] = field(default_factory=list)
     """Views still to be visited in this round."""
     random: dict[str, Any] = field(default_factory=dict)

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from m3_ros.training.plane_sweep import SweptView
+
 _FLATNESS = 0.25
 """Thickness of a Gaussian on a surface, as a share of its width."""
 _WIDTH = 0.7
@@ -31,6 +33,8 @@ class Seeds:
     """Opacities in (0, 1): the less a source is trusted, the fainter."""
     source: str
     """Where they come from, in words."""
+    swept: tuple[SweptView, ...] = ()
+    """Depth estimated from the poses on the way, by number of frame; none where there was better."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -85,7 +89,7 @@ def joined(first: Seeds, second: Seeds) -> Seeds:
         (first.scales, second.scales), (first.opacities, second.opacities),
     )  # fmt: skip
     points, colours, normals, scales, opacities = (np.concatenate(pair) for pair in pairs)
-    return Seeds(points, colours, normals, scales, opacities, f"{first.source}; {second.source}")
+    return Seeds(points, colours, normals, scales, opacities, f"{first.source}; {second.source}", first.swept)
 
 
 def quats_from_normals(normals: Float[NDArray[np.float32], "N 3"]) -> Float[NDArray[np.float32], "N 4"]:

@@ -15,6 +15,8 @@ from m3_ros.training.seeds import Samples
 
 _MAX_SAMPLES = 2_000_000
 """Pixels looked at in all; more cost time and change nothing."""
+_SWEPT_EDGE_PX = 1
+"""Estimated depth so near to a depth edge is not used [px]."""
 _EDGE_RATIO = 0.08
 """Relative depth step that counts as an edge."""
 
@@ -25,10 +27,12 @@ def depth_samples(frames: Sequence[Frame], edge_px: int) -> Samples:
     return np.concatenate([np.zeros((0, 9), np.float32), *(_frame_samples(f, edge_px, stride) for f in frames)])
 
 
-def with_swept_depth(frames: Sequence[Frame], views: Sequence[SweptView]) -> list[Frame]:
-    """Return the frames that depth was estimated for, with it, at its size."""
-    resized = [(resize_frame(frames[v.frame], v.depth.shape[1]), v.depth) for v in views]
-    return [replace(frame, depth=depth) for frame, depth in resized]
+def swept_samples(frames: Sequence[Frame], views: Sequence[SweptView]) -> tuple[Samples, Samples]:
+    """Return the samples of confirmed depth and those of mere guesses."""
+    small = [resize_frame(frames[view.frame], view.depth.shape[1]) for view in views]
+    known = [replace(frame, depth=view.depth) for frame, view in zip(small, views, strict=True)]
+    guessed = [replace(frame, depth=view.guess) for frame, view in zip(small, views, strict=True)]
+    return depth_samples(known, _SWEPT_EDGE_PX), depth_samples(guessed, _SWEPT_EDGE_PX)
 
 
 def reliable_depth(depth: Float[NDArray[np.float32], "H W"], edge_px: int) -> Bool[NDArray[np.bool_], "H W"]:

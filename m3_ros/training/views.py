@@ -1,11 +1,12 @@
 """Frames as the optimiser sees them: tensors on the training device, and what each camera sees of a field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from m3_ros.geometry.pose import Transform, inverse
@@ -21,6 +22,10 @@ _SHARP = 0.7
 """A picture with this share of its neighbours' sharpness counts fully."""
 _LEAST_WEIGHT = 0.3
 """Weight of the blurriest picture: it may be the only one of its place."""
+
+
+AllPoses = Float[NDArray[np.float64], "F 4 4"]
+"""T_map_camera of every frame."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,12 @@ class View:
         """Return the same picture as taken from another pose."""
         viewmat = torch.from_numpy(inverse(T_map_camera))[None].to(self.viewmat)
         return replace(self, viewmat=viewmat)
+
+    def with_depth(self, depth: Float[Tensor, "h w"]) -> "View":
+        """Return the same view with depth of a smaller size, by nearest pixel."""
+        size = (self.height, self.width)
+        large = torch.nn.functional.interpolate(depth[None, None], size, mode="nearest-exact")[0, 0]
+        return replace(self, depth=large.to(self.viewmat))
 
     def truth(self) -> Float[Tensor, "H W 3"]:
         """Return the colours in [0, 1], as a view on planes."""
@@ -113,6 +124,16 @@ class Split:
     """Numbers of the frames that are kept from training."""
     held_out_views: tuple[View, ...]
     """Their views."""
+    T_map_camera: AllPoses
+    """Poses of all frames."""
+
+    def with_depths(self, depths: Mapping[int, Float[Tensor, "h w"]]) -> "Split":
+        """Return the same views, some training views (by number) with depth that was estimated."""
+        views = tuple(view.with_depth(depths[i]) if i in depths else view for i, view in enumerate(self.views))
+        if self.halved is self.views:
+            return replace(self, views=views, halved=views)
+        halved = tuple(views[i].halved() if i in depths else old for i, old in enumerate(self.halved))
+        return replace(self, views=views, halved=halved)
 
 
 def make_split(frames: Sequence[Frame], settings: GeometrySettings, device: torch.device) -> Split:
@@ -124,8 +145,10 @@ def make_split(frames: Sequence[Frame], settings: GeometrySettings, device: torc
         for frame, weight in zip(chosen, sharpness_weights(chosen), strict=True)
     ]
     kept = [make_view(frames[i], settings.depth_edge_px, device) for i in held_out]
-    halved = [view.halved() for view in views] if settings.coarse_share > 0 else views
-    return Split(tuple(training), tuple(views), tuple(halved), tuple(held_out), tuple(kept))
+    poses = np.stack([frame.T_map_camera for frame in frames])
+    sharp = tuple(views)
+    halved = tuple(view.halved() for view in sharp) if settings.coarse_share > 0 else sharp
+    return Split(tuple(training), sharp, halved, tuple(held_out), tuple(kept), poses)
 
 
 def split_frames(count: int, held_out_every: int) -> tuple[list[int], list[int]]:

@@ -19,5 +19,5 @@ def unit_conftest():
 
 
 if __name__ == "__main__":
-    registry.ENCODERS["colours"] = unit_conftest().ColourEncoder
+    registry.ENCODERS["colours"] = lambda source, compute: unit_conftest().ColourEncoder()
     sys.exit(import_module(f"m3_ros.nodes.{sys.argv[1]}").main(sys.argv[1:]))

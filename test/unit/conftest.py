@@ -8,10 +8,12 @@ import torch
 
 from m3_ros.features.encoder import FeatureMap, unit
 from m3_ros.geometry.camera import Camera
-from m3_ros.geometry.pose import look_at
+from m3_ros.geometry.pose import inverse, look_at
 from m3_ros.memory import Keyframes, MemoryAttention, PrincipalQueries, Provenance, SpatialMemory
 from m3_ros.memory.attention import fit_tau, pca_projection
-from m3_ros.memory.components import cover_components
+from m3_ros.memory.cover import cover_components
+from m3_ros.recording.frame import Frame
+from m3_ros.splat import render
 from m3_ros.splat.gaussians import Gaussians
 
 COLOURS = {
@@ -111,6 +113,20 @@ def coloured_room(colour_encoder):
     gaussians = gaussians_of(points, [COLOURS[n] for n in names])
     memory = remember(colour_encoder, gaussians, names)
     return ColouredRoom(colour_encoder, memory, names, centres, sizes)
+
+
+@pytest.fixture(scope="session")
+def room_frames(coloured_room):
+    """What the keyframes of the room saw."""
+    g, keyframes = coloured_room.memory.gaussians, coloured_room.memory.keyframes
+    rgb = 0.5 + 0.2820948 * g.sh0[:, 0]
+    out = []
+    for stamp, pose, camera in zip(keyframes.stamps_ns, keyframes.T_map_camera, keyframes.cameras, strict=True):
+        viewmat, K = (torch.from_numpy(m).float()[None] for m in (inverse(pose), camera.K))
+        view = render(g.means, g.quats, g.scales, g.opacities, rgb, viewmat, K, camera.width, camera.height)
+        image = (view.features[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        out.append(Frame(int(stamp), image, camera, pose))
+    return out
 
 
 def remember(encoder, gaussians, names, noise=0.25):

@@ -40,11 +40,11 @@ def run_tool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_imports_run_one_way(capsys):
-    from importlinter.cli import lint_imports
-
-    failed = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
-    assert not failed, capsys.readouterr().out
+def test_imports_run_one_way():
+    # In a process of its own: import-linter configures logging and silences every logger that is there already.
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_only_nodes_and_launch_files_import_ros():

@@ -6,7 +6,10 @@
 #include <malloc.h>
 #endif
 
+#include "attention.h"
+#include "projection.h"
 #include "raster.h"
+#include "simd.h"
 #include "tiles.h"
 
 using namespace m3;
@@ -31,6 +34,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
     }
     camera.fx = K[0], camera.fy = K[4], camera.cx = K[2], camera.cy = K[5];
     camera.width = width, camera.height = height, camera.near_plane = near_plane;
+    camera.limits = make_limits(camera);
     return camera;
 }
 
@@ -40,7 +44,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 1; }
+int m3_abi() { return 4; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {
@@ -69,6 +73,21 @@ void m3_free(void* context) { delete static_cast<Context*>(context); }
 
 int64_t m3_visible_count(const void* context) { return int64_t(static_cast<const Context*>(context)->visible.size()); }
 
+// Entries that the last forward pass blended: the work that an issue limit is computed from.
+int64_t m3_entry_count(const void* context) { return static_cast<const Context*>(context)->entries; }
+
+// Seconds spent so far in prepare, forward, backward, gather; see Seconds.
+void m3_stage_seconds(const void* context, double* out) {
+    const Seconds& s = static_cast<const Context*>(context)->seconds;
+    out[0] = s.prepare, out[1] = s.forward, out[2] = s.backward, out[3] = s.gather;
+}
+
+// Vector registers that hold one row of sixteen pixels, and instructions that one multiply-add takes.
+int m3_registers_per_row() { return kRegistersPerRow; }
+int m3_instructions_per_multiply_add() { return kInstructionsPerMultiplyAdd; }
+
+double m3_issue_rate(int threads) { return issue_rate(std::max(1, threads)); }
+
 int m3_forward(void* context, const float* features, int channels, float* out, float* depth, float* alpha, float* median) {
     return guarded([&] { forward(*static_cast<Context*>(context), features, {out, depth, channels}, alpha, median); });
 }
@@ -88,6 +107,12 @@ int m3_accumulate(void* context, float* values, int channels, float* sums, float
 
 int m3_ssim(int planes, int height, int width, const float* a, const float* b, float* gradient, int threads, double* value) {
     return guarded([&] { *value = ssim(planes, height, width, a, b, gradient, threads); });
+}
+
+// Queries [dim][count], scaled so that a component weighs 2^(query . key); out [texts][count]. See attention.h.
+int m3_read_out(int components, int dim, int texts, const float* keys, const float* values, int64_t count, const float* queries,
+                float* out, int threads) {
+    return guarded([&] { read_out({components, dim, texts, keys, values}, count, queries, out, std::max(1, threads)); });
 }
 
 }  // extern "C"

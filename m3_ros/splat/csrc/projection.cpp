@@ -6,17 +6,6 @@
 namespace m3 {
 namespace {
 
-struct Limits {
-    double x_low, x_high, y_low, y_high;
-};
-
-// How far outside the image the Jacobian is still followed: 0.3 half fields of view.
-Limits limits(const Camera& c) {
-    const double margin_x = 0.15 * c.width / c.fx, margin_y = 0.15 * c.height / c.fy;
-    return {-c.cx / c.fx - margin_x, (c.width - c.cx) / c.fx + margin_x, -c.cy / c.fy - margin_y,
-            (c.height - c.cy) / c.fy + margin_y};
-}
-
 void rotation(const double* q, double* Q) {
     const double w = q[0], x = q[1], y = q[2], z = q[3];
     Q[0] = 1 - 2 * (y * y + z * z), Q[1] = 2 * (x * y - w * z), Q[2] = 2 * (x * z + w * y);
@@ -37,15 +26,22 @@ void rotation_backward(const Projection& p, const double* dQ, double* dquat) {
 }
 
 // Cheap test before the covariance: can a disc around the centre reach the image?
-bool may_reach_image(const Camera& c, const Limits& l, const Projection& p, const float* scale) {
+bool may_reach_image(const Camera& c, const Projection& p, double iz, const float* scale) {
     const double size = std::max({std::fabs(scale[0]), std::fabs(scale[1]), std::fabs(scale[2])});
-    const double ratio = std::max({-l.x_low, l.x_high, -l.y_low, l.y_high});
-    const double stretch = std::max(c.fx, c.fy) / p.z * std::sqrt(1 + ratio * ratio);
-    const double radius = 3.34 * (size * stretch + 0.55);  // sqrt(2 ln 255) = 3.33, sqrt(kBlur) = 0.548
+    const double radius = 3.34 * (size * c.limits.stretch * iz + 0.55);  // sqrt(2 ln 255) = 3.33, sqrt(kBlur) = 0.548
     return p.u + radius >= 0 && p.u - radius <= c.width && p.v + radius >= 0 && p.v - radius <= c.height;
 }
 
 }  // namespace
+
+Limits make_limits(const Camera& c) {
+    const double margin_x = 0.15 * c.width / c.fx, margin_y = 0.15 * c.height / c.fy;
+    Limits l = {-c.cx / c.fx - margin_x, (c.width - c.cx) / c.fx + margin_x, -c.cy / c.fy - margin_y,
+                (c.height - c.cy) / c.fy + margin_y, 0};
+    const double ratio = std::max({-l.x_low, l.x_high, -l.y_low, l.y_high});
+    l.stretch = std::max(c.fx, c.fy) * std::sqrt(1 + ratio * ratio);
+    return l;
+}
 
 bool project(const Camera& c, const float* mean, const float* quat, const float* scale, float opacity, Projection& p) {
     const double* R = c.R;
@@ -56,8 +52,7 @@ bool project(const Camera& c, const float* mean, const float* quat, const float*
     const double iz = 1 / p.z;
     p.u = c.fx * p.x * iz + c.cx;
     p.v = c.fy * p.y * iz + c.cy;
-    const Limits l = limits(c);
-    if (!may_reach_image(c, l, p, scale)) return false;
+    if (!may_reach_image(c, p, iz, scale)) return false;
 
     const double norm = std::sqrt(double(quat[0]) * quat[0] + double(quat[1]) * quat[1] + double(quat[2]) * quat[2] +
                                   double(quat[3]) * quat[3]);
@@ -66,6 +61,7 @@ bool project(const Camera& c, const float* mean, const float* quat, const float*
     for (int i = 0; i < 4; i++) p.quat[i] = quat[i] * p.quat_scale;
     rotation(p.quat, p.Q);
 
+    const Limits& l = c.limits;
     p.ratio_x = std::min(l.x_high, std::max(l.x_low, p.x * iz));
     p.ratio_y = std::min(l.y_high, std::max(l.y_low, p.y * iz));
     p.held_x = p.ratio_x != p.x * iz;
@@ -89,6 +85,8 @@ bool project(const Camera& c, const float* mean, const float* quat, const float*
 bool to_visible(const Camera& c, const Projection& p, float opacity, Visible& out) {
     out.u = float(p.u), out.v = float(p.v), out.z = float(p.z);
     out.a = float(p.yy / p.det), out.b = float(-p.xy / p.det), out.c = float(p.xx / p.det);
+    out.rest = float(1 / p.yy);
+    out.b_over_a = out.b / out.a;
     out.opacity = opacity;
     out.cutoff = 2 * std::log(255.f * opacity);
     const double rx = std::sqrt(out.cutoff * p.xx), ry = std::sqrt(out.cutoff * p.yy);

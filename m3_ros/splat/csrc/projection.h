@@ -31,6 +31,8 @@ struct CameraGradient {
     double R[9] = {}, t[3] = {};
 };
 
+Limits make_limits(const Camera& camera);
+
 // False where the Gaussian cannot be seen or is not finite.
 bool project(const Camera& camera, const float* mean, const float* quat, const float* scale, float opacity, Projection& p);
 

@@ -38,4 +38,7 @@ void accumulate(Context& context, const Planes& values, float* sums, float* weig
 // by `a`) may be null.
 double ssim(int planes, int height, int width, const float* a, const float* b, float* gradient, int threads);
 
+// Vector instructions that `threads` threads issue in a second at best, measured with multiply-adds in registers.
+double issue_rate(int threads);
+
 }  // namespace m3

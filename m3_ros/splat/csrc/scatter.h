@@ -27,46 +27,60 @@ struct SlotSums {
 struct PixelRow {
     Buffer<Row> planes, transposed;
 
-    void load(const Layout& layout, const Planes& image, size_t pixels, size_t offset, int columns);
+    // `next` pixels further on lies the row that will be loaded next.
+    void load(const Layout& layout, const Planes& image, size_t pixels, size_t offset, int columns, int next);
 };
 
 // sums[entry][kMoments + c] += weight * plane[c] for the narrow channels.
 template <int Narrow>
 M3_INLINE void scatter_narrow(TileWork& work, int used, const Row* planes, int lane_count) {
     for (int e = 0; e < used; e++) {
-        Row* sum = work.sums.data() + int64_t(work.entry[e]) * lane_count + kMoments;
+        Row* sum = in_one_register(work.sums.data() + int64_t(work.entry[e]) * lane_count + kMoments);
         const Row weight = work.weight[e];
 #pragma GCC unroll 8
         for (int c = 0; c < Narrow; c++) sum[c] += weight * planes[c];
     }
 }
 
-// wide[entry][:] += sum over pixels of weight[pixel] * transposed[pixel][:], `Group` blocks of sixteen channels at once.
-template <int Group>
-M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
-    const auto target = [&](int e) { return wide + (int64_t(work.entry[e]) * blocks + block) * 16; };
-    int e = 0;
-    for (; e + 1 < used; e += 2) {
-        float *out0 = target(e), *out1 = target(e + 1);
-        Row sum0[Group], sum1[Group];
-        for (int g = 0; g < Group; g++) sum0[g] = load(out0 + 16 * g), sum1[g] = load(out1 + 16 * g);
-        const float* w0 = reinterpret_cast<const float*>(&work.weight[e]);
-        const float* w1 = reinterpret_cast<const float*>(&work.weight[e + 1]);
-        for (int p = 0; p < kLanes; p++) {
-            const Row* row = transposed + p * blocks + block;
-            for (int g = 0; g < Group; g++) sum0[g] += row[g] * w0[p], sum1[g] += row[g] * w1[p];
+// wide[entry][:] += sum over pixels of weight[pixel] * transposed[pixel][:], for `Entries` entries from `e` on and `Group`
+// blocks of sixteen channels at once. Loops over the sums are unrolled, or these would live in memory.
+template <int Entries, int Group>
+M3_INLINE void scatter_wide_block(const TileWork& work, int e, const Row* transposed, int blocks, int block, float* wide) {
+    const float* weights = reinterpret_cast<const float*>(&work.weight[e]);
+    const int* entry = &work.entry[e];
+    wide += block * 16;
+    Row sum[Entries][Group];
+#pragma GCC unroll 8
+    for (int k = 0; k < Entries; k++)
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) sum[k][g] = splat(0);
+    const Row* row = transposed + block;
+#pragma GCC unroll 2
+    for (int p = 0; p < kLanes; p++) {
+        row = in_one_register(row);
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) {
+            const Row values = row[g];
+#pragma GCC unroll 8
+            for (int k = 0; k < Entries; k++) sum[k][g] += values * weights[k * kLanes];
         }
-        for (int g = 0; g < Group; g++) store(out0 + 16 * g, sum0[g]), store(out1 + 16 * g, sum1[g]);
+        row += blocks, weights++;
     }
-    for (; e < used; e++) {
-        float* out = target(e);
-        Row sum[Group];
-        for (int g = 0; g < Group; g++) sum[g] = load(out + 16 * g);
-        const float* w = reinterpret_cast<const float*>(&work.weight[e]);
-        for (int p = 0; p < kLanes; p++)
-            for (int g = 0; g < Group; g++) sum[g] += transposed[p * blocks + block + g] * w[p];
-        for (int g = 0; g < Group; g++) store(out + 16 * g, sum[g]);
+#pragma GCC unroll 8
+    for (int k = 0; k < Entries; k++) {
+        float* out = wide + int64_t(entry[k]) * blocks * 16;
+#pragma GCC unroll 4
+        for (int g = 0; g < Group; g++) store(out + 16 * g, load(out + 16 * g) + sum[k][g]);
     }
+}
+
+template <int Entries, int Group>
+M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* transposed, int blocks, int block, float* wide) {
+    int e = 0;
+    for (; e + Entries <= used; e += Entries) scatter_wide_block<Entries, Group>(work, e, transposed, blocks, block, wide);
+    if constexpr (Entries > 4)
+        for (; e + 4 <= used; e += 4) scatter_wide_block<4, Group>(work, e, transposed, blocks, block, wide);
+    for (; e < used; e++) scatter_wide_block<1, Group>(work, e, transposed, blocks, block, wide);
 }
 
 // Scatter all channels of one row; `wide` is the tile's part of SlotSums::wide.
@@ -77,16 +91,34 @@ inline void scatter_channels(TileWork& work, int used, const Layout& layout, con
     if (layout.narrow == 8) scatter_narrow<8>(work, used, narrow, lane_count);
     int block = 0;
     for (; block + kWideGroup <= layout.wide; block += kWideGroup)
-        scatter_wide_group<kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
+        scatter_wide_group<kEntries, kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
     for (; block < layout.wide; block++)
-        scatter_wide_group<1>(work, used, row.transposed.data(), layout.wide, block, wide);
+        scatter_wide_group<kLoneEntries, 1>(work, used, row.transposed.data(), layout.wide, block, wide);
 }
 
 // Clear what a tile collects before its first row, and write its lane sums behind its last.
 void begin_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
 void end_tile(TileWork& work, const Context& context, SlotSums& sums, int tile, int count);
 
-// Add up what one visible Gaussian collected in all its slots: lanes [kMoments + narrow], then wide [16 * wide].
-void gather_slots(const Context& context, const SlotSums& sums, int item, double* lanes, double* wide);
+// Ask for the memory of a Gaussian's slots some time before they are gathered: they lie anywhere.
+// Always inlined: GCC takes a function that only prefetches for one without effect, and drops its calls.
+M3_INLINE void prefetch_slots(const Context& context, const SlotSums& sums, int item) {
+    for (const Band& band : context.bands)
+        for (int h = band.first[item]; h < band.first[item + 1]; h++) {
+            const size_t slot = band.slot[h];
+            __builtin_prefetch(sums.lanes.data() + slot * sums.lane_count);
+            for (int c = 0; c < sums.wide_count; c += 16) __builtin_prefetch(sums.wide.data() + slot * sums.wide_count + c);
+        }
+}
+
+// What one visible Gaussian collected in all its slots.
+struct Collected {
+    std::vector<double> lanes;  // [kMoments + narrow]; double, because the moments of a needle cancel
+    Buffer<float> wide;         // [16 * wide]
+
+    explicit Collected(const SlotSums& sums) : lanes(sums.lane_count) { wide.reserve(sums.wide_count + 16); }
+};
+
+void gather_slots(const Context& context, const SlotSums& sums, int item, Collected& out);
 
 }  // namespace m3

@@ -111,6 +111,7 @@ void bin(Context& context) {
 }  // namespace
 
 void prepare(Context& context, const Scene& scene) {
+    const Stopwatch watch(context.seconds.prepare);
     context.tiles_x = (context.camera.width + kTile - 1) / kTile;
     context.tiles_y = (context.camera.height + kTile - 1) / kTile;
     context.visible = project_all(context, scene);

@@ -12,6 +12,9 @@ from m3_ros.cli.main import main
 from m3_ros.features import load_encoder
 from m3_ros.recording import read
 from m3_ros.training.memory_stage import MemorySettings, build_memory
+from m3_ros.training.polish import PolishSettings
+
+FEW_STEPS = PolishSettings(steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,9 @@ def memory(walk, tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     encoder = load_encoder(f"multimodal:{save_mllama(tmp_path_factory.mktemp('mllama'))}")
     frames = list(read(walk))
-    build_memory(frames, toy_gaussians(toy_frames(6)), [encoder], MemorySettings(query_dim=16)).save(folder)
+    build_memory(frames, toy_gaussians(toy_frames(6)), [encoder], MemorySettings(query_dim=16, polish=FEW_STEPS)).save(
+        folder
+    )
     return folder
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from m3_ros.errors import EncoderError
 from m3_ros.features.encoder import FeatureMap
-from m3_ros.features.extraction import cache_path, extract
+from m3_ros.features.extraction import extract
+from m3_ros.features.feature_cache import cache_path
 from m3_ros.geometry.camera import Camera
 from m3_ros.recording.frame import Frame
 
@@ -66,12 +68,17 @@ def test_another_version_or_picture_misses_the_cache(frames, tmp_path):
     assert (other.calls, brighter.calls) == (3, 1)
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def _flip(data):
+    middle = len(data) - 20
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"nonsense", lambda data: data[:-5], _flip])
 def test_a_broken_cache_file_is_encoded_anew(frames, tmp_path, damage, caplog):
     encoder = CountingEncoder()
     first = list(extract(frames, encoder, tmp_path))
     path = cache_path(tmp_path, encoder, frames[1])
-    path.write_bytes(path.read_bytes()[:-5] if damage is None else damage)
+    path.write_bytes(damage(path.read_bytes()))
     second = list(extract(frames, encoder, tmp_path))
     assert encoder.calls == 4
     assert torch.equal(first[1].features, second[1].features)
@@ -87,3 +94,62 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frames, tmp_path):
     list(extract(frames, encoder, tmp_path))
     assert encoder.calls == 3
     assert not list(tmp_path.rglob("*.part"))
+
+
+class BatchingEncoder(CountingEncoder):
+    """Encodes two images at once and notes how many came together."""
+
+    batch_size = 2
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.batches = []
+
+    def encode_text(self, texts):
+        return torch.zeros(len(texts), self.dim)
+
+    def encode_images(self, images):
+        self.batches.append(len(images))
+        return [self.encode_image(rgb) for rgb in images]
+
+
+def test_frames_are_encoded_in_batches_and_only_as_far_as_needed(frames, tmp_path):
+    encoder = BatchingEncoder()
+    together = extract(frames, encoder, tmp_path)
+    next(together)
+    assert encoder.batches == [2]
+    assert len(list(together)) == 2
+    assert encoder.batches == [2, 1]
+    list(extract(frames, encoder, tmp_path))
+    assert encoder.batches == [2, 1]
+
+
+def test_of_a_batch_only_what_the_cache_lacks_is_encoded(frames, tmp_path):
+    list(extract(frames[1:2], CountingEncoder(), tmp_path))
+    encoder = BatchingEncoder()
+    maps = list(extract(frames, encoder, tmp_path))
+    assert encoder.batches == [1, 1]
+    expected = list(extract(frames, CountingEncoder()))
+    assert all(torch.allclose(a.features, b.features, atol=1e-3) for a, b in zip(maps, expected, strict=True))
+
+
+def test_a_name_with_a_path_in_it_stays_in_the_cache_folder(frames, tmp_path):
+    encoder = CountingEncoder()
+    encoder.name = "dinov2:/models/../dinov2-base"
+    path = cache_path(tmp_path, encoder, frames[0])
+    assert path.parent.parent == tmp_path
+    assert path.resolve() == path
+
+
+def test_features_too_large_for_half_precision_are_refused(frames, tmp_path):
+    encoder = CountingEncoder()
+    whole = encoder.encode_image
+    encoder.encode_image = lambda rgb: replace(whole(rgb), features=whole(rgb).features * 1e6)
+    with pytest.raises(EncoderError, match="not finite in half precision"):
+        list(extract(frames, encoder, tmp_path))
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_folder(frames, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EncoderError, match="features cannot be kept in"):
+        list(extract(frames, CountingEncoder(), tmp_path / "file"))

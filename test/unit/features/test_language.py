@@ -12,13 +12,15 @@ from tiny_regions import Thresholds, sam_pictures, save_sam
 from tiny_speakers import save_blip, save_llama, save_llava
 
 from m3_ros.errors import EncoderError
-from m3_ros.features import Encoder, load_encoder
+from m3_ros.features import Encoder, extract, load_encoder
 from m3_ros.features.captions import KEY_VARIABLE, EndpointCaptioner, load_captioner
 from m3_ros.features.compute import Compute
 from m3_ros.features.encoder import PromptEncoder
 from m3_ros.features.language import LanguageEncoder, LanguageSettings, crop
 from m3_ros.features.phrase_vectors import SentenceVectors, load_phrase_vectors
 from m3_ros.features.segmentation import SegmentationSettings, Segmenter
+from m3_ros.geometry.camera import Camera
+from m3_ros.recording.frame import Frame
 
 FLOAT = Compute(precision="float32")
 
@@ -83,6 +85,15 @@ def test_a_picture_without_regions_has_no_words():
     seen = encoder.encode_image(square_image(320, 240, 30, 60, 80))
     assert seen.captions == ("",)
     assert not seen.valid.any()
+
+
+def test_captions_are_kept_with_cached_features(tmp_path):
+    encoder, camera = known_encoder(), Camera.from_fov(320, 240, 1.0)
+    frames = [Frame(0, square_image(320, 240, 30, 60, 80), camera, np.eye(4))]
+    first, again = (next(iter(extract(frames, encoder, tmp_path))) for _ in range(2))
+    assert len(encoder._captioner.shown) == len(first.captions)  # said once only
+    assert first.captions == again.captions
+    assert "a yellow chair" in first.captions
 
 
 @pytest.mark.parametrize(("left", "top", "w", "h"), [(50, 40, 100, 20), (0, 0, 30, 90), (300, 230, 20, 10)])
@@ -266,6 +277,7 @@ def test_saved_models_load_by_path_and_see_whole_frames(llama, tmp_path):
 @pytest.mark.parametrize(("spec", "missing"), [
     ("language:+{sam}", "Salesforce/blip-image-captioning-base"), ("language", "facebook/sam2.1-hiera-small"),
 ])  # fmt: skip
-def test_missing_weights_name_the_download_and_the_way_without(spec, missing, tmp_path):
+def test_missing_weights_name_the_download_and_the_way_without(spec, missing, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(EncoderError, match=rf"hf download {missing}.*embedded"):
         load_encoder(spec.format(sam=save_sam(tmp_path)))

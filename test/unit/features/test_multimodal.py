@@ -167,9 +167,21 @@ def test_the_version_changes_with_the_weights(encoder, folder, tmp_path):
     assert load(str(save_mllama(tmp_path, seed=1)), FLOAT).version != encoder.version
 
 
-def test_missing_weights_name_the_download_and_the_way_without():
+def test_missing_weights_name_the_download_and_the_way_without(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EncoderError, match=r"hf download meta-llama/Llama-3.2-11B-Vision-Instruct.*embedded"):
         load("", FLOAT)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "gone"])
+def test_broken_weights_are_refused(tmp_path, damage):
+    weights = save_mllama(tmp_path) / "model.safetensors"
+    data = weights.read_bytes()
+    weights.unlink()
+    if damage == "cut short":
+        weights.write_bytes(data[: len(data) // 2])
+    with pytest.raises(EncoderError, match=r"cannot read.*download it again"):
+        load(str(tmp_path), FLOAT)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -234,3 +234,11 @@ def test_a_tower_whose_patches_have_no_words_is_refused(tmp_path):
 def test_a_picture_of_the_wrong_kind_is_refused(encoder):
     with pytest.raises(EncoderError, match="8-bit RGB"):
         encoder.encode_image(np.zeros((8, 8), np.uint8))
+
+
+def test_texts_mean_the_same_where_they_lie_closer_than_unrelated_ones(encoder):
+    words = encoder.encode_text(list(encoder.background_phrases))
+    cosines = words @ words.T
+    unrelated = float((cosines.sum() - len(words)) / (len(words) * (len(words) - 1)))
+    assert unrelated < encoder.same_cosine <= 1
+    assert float(cosines.diagonal().min()) >= encoder.same_cosine - 1e-5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import square_image
-from tiny_regions import Thresholds, sam2_pictures, sam_pictures, save_sam, save_sam2
+from tiny_regions import Thresholds, sam2_pictures, sam_pictures, save_sam, save_sam2, save_sam2_video, save_sam_hq
 
 from m3_ros.errors import EncoderError
 from m3_ros.features import Encoder, FeatureMap, load_encoder
@@ -167,7 +167,7 @@ def test_encoders_without_regions_answer_visual_prompts_by_the_cells_meant():
     assert float(encode_prompt(Colours(), image, point=(20, 20)) @ yellow) < 0.97
 
 
-@pytest.fixture(scope="module", params=[save_sam, save_sam2])
+@pytest.fixture(scope="module", params=[save_sam, save_sam_hq, save_sam2, save_sam2_video])
 def saved(request, tmp_path_factory):
     return request.param(tmp_path_factory.mktemp("masks"))
 
@@ -198,6 +198,15 @@ def test_half_precision_finds_like_masks(saved):
     assert (masks[0] == masks[1]).float().mean() > 0.9
 
 
-def test_missing_masks_name_the_download_and_the_way_without():
+def test_the_published_form_of_sam2_finds_the_same_masks(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    (tmp_path / "film").mkdir()
+    plain, film = (Segmenter.load(str(save(tmp_path / name)), "perception", FLOAT, FEW) for save, name in
+                   ((save_sam2, "plain"), (save_sam2_video, "film")))  # fmt: skip
+    assert torch.equal(plain.everything(image), film.everything(image))
+
+
+def test_missing_masks_name_the_download_and_the_way_without(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EncoderError, match=r"hf download facebook/sam2.1-hiera-small.*embedded"):
         load_encoder("perception")

@@ -35,6 +35,56 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def save_sam_hq(folder: Path, seed: int = 0) -> Path:
+    """Save a SAM-HQ, whose decoder also looks at an early layer."""
+    ensure_torchvision()
+    from transformers import SamHQConfig, SamHQModel, SamHQProcessor, SamImageProcessorPil
+    from transformers.models.sam_hq.configuration_sam_hq import (
+        SamHQMaskDecoderConfig,
+        SamHQPromptEncoderConfig,
+        SamHQVisionConfig,
+    )
+
+    config = SamHQConfig(
+        vision_config=SamHQVisionConfig(
+            hidden_size=16, output_channels=32, num_hidden_layers=1, num_attention_heads=2, image_size=64, patch_size=8,
+            global_attn_indexes=[0], num_pos_feats=16, window_size=0, initializer_range=0.2,
+        ),
+        prompt_encoder_config=SamHQPromptEncoderConfig(
+            hidden_size=32, image_size=64, patch_size=8, mask_input_channels=4
+        ),
+        mask_decoder_config=SamHQMaskDecoderConfig(
+            hidden_size=32, mlp_dim=32, num_attention_heads=2, num_hidden_layers=1, iou_head_hidden_dim=16, vit_dim=16
+        ),
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = SamHQModel(config)
+    liven_masks(model, seed)
+    model.save_pretrained(folder)
+    SamHQProcessor(
+        SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_sam2_video(folder: Path, seed: int = 0) -> Path:
+    """Save a SAM 2 as its published weights come: as the model for films, of which the model for pictures is a part."""
+    save_sam2(folder, seed)
+    from safetensors.torch import load_file, save_file
+    from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel
+
+    config = Sam2Config.from_pretrained(folder)
+    film = Sam2VideoModel(Sam2VideoConfig(
+        vision_config=config.vision_config, prompt_encoder_config=config.prompt_encoder_config.to_dict(),
+        mask_decoder_config=config.mask_decoder_config.to_dict(), memory_attention_hidden_size=32,
+        memory_encoder_hidden_size=32,
+    ))  # fmt: skip
+    weights = load_file(folder / "model.safetensors")
+    film.save_pretrained(folder)
+    save_file({**load_file(folder / "model.safetensors"), **weights}, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
 def save_sam2(folder: Path, seed: int = 0) -> Path:
     """Save a SAM 2 of 64 px."""
     ensure_torchvision()

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from m3_ros.features.encoder import unit
+from m3_ros.memory import attention as attention_module
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
-from m3_ros.memory.components import Coverage, MemoryBank, cover_components
+from m3_ros.memory.components import Coverage, MemoryBank
+from m3_ros.memory.cover import cover_components
 
 
 def bank_of(components):
@@ -58,6 +60,13 @@ def test_pca_projection_is_orthonormal_and_exact_on_its_subspace():
     torch.testing.assert_close(x @ W.T @ W, x, atol=1e-4, rtol=0)
 
 
+def test_long_features_get_the_same_directions_without_a_full_decomposition(monkeypatch):
+    x = random(400, 60) * torch.logspace(0, -2, 60)
+    exact = pca_projection(x.T @ x, 6)
+    monkeypatch.setattr(attention_module, "_MOST_EXACT", 10)
+    torch.testing.assert_close(pca_projection(x.T @ x, 6), exact, atol=1e-3, rtol=0)
+
+
 def test_pca_projection_reads_out_better_than_the_frozen_one_of_the_paper():
     centres = unit(random(30, 128))
     x = unit(centres.repeat(20, 1) + 0.4 * random(600, 128, seed=1) / 128**0.5)
@@ -81,3 +90,32 @@ def test_no_map_of_length_d_is_formed_for_text_scores():
 def test_projection_of_another_width_is_refused():
     with pytest.raises(ValueError, match="W"):
         MemoryAttention(bank_of(random(5, 8)), random(4, 9), 0.05)
+
+
+@pytest.mark.parametrize(("t", "s", "texts"), [(300, 16, 1), (40, 32, 70), (9, 5, 3)])
+@pytest.mark.parametrize("tau", [0.05, 0.005])
+def test_the_fused_read_out_equals_its_plain_twin(t, s, texts, tau):
+    attention = MemoryAttention(bank_of(random(t, 64) * 2), frozen_projection(s, 64), tau)
+    queries, along = random(1000, s, seed=5), unit(random(t, texts, seed=6))
+    queries[3] = 0
+    fused, plain = attention.read_fused(queries, along), attention.read_plain(queries, along)
+    torch.testing.assert_close(fused, plain, atol=1e-4, rtol=0)
+
+
+def test_text_scores_carry_gradients_where_they_are_wanted():
+    attention = MemoryAttention(bank_of(random(20, 64)), frozen_projection(8, 64), 0.05)
+    queries, text = random(7, 8).requires_grad_(), random(2, 64, seed=1)
+    attention.text_scores(queries, text).sum().backward()
+    assert float(queries.grad.abs().sum()) > 0
+
+
+def test_own_keys_are_compared_with_and_the_components_read_out():
+    chosen, fitted = random(12, 20), random(12, 20, seed=1)
+    W = frozen_projection(4, 20)
+    plain = MemoryAttention(bank_of(chosen), W, 0.05)
+    own = MemoryAttention(bank_of(fitted), W, 0.05, plain.keys)
+    queries = random(5, 4, seed=2)
+    torch.testing.assert_close(own.weights(queries), plain.weights(queries))
+    torch.testing.assert_close(own.reconstruct(queries), plain.weights(queries) @ fitted)
+    with pytest.raises(ValueError, match="keys"):
+        MemoryAttention(bank_of(fitted), W, 0.05, plain.keys[:, :3])

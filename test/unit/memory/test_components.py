@@ -3,8 +3,9 @@ import torch
 
 from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import unit
-from m3_ros.memory import components
-from m3_ros.memory.components import cover_components, coverage, paper_components
+from m3_ros.memory import cover
+from m3_ros.memory.components import coverage, paper_components
+from m3_ros.memory.cover import cover_components
 
 
 def at_degrees(*angles):
@@ -54,7 +55,7 @@ def test_cover_keeps_what_the_paper_skips():
 
 @pytest.mark.parametrize("block", [900, 100, 7])
 def test_cover_is_the_sequential_greedy_cover_whatever_the_blocks(monkeypatch, block):
-    monkeypatch.setattr(components, "_BLOCK", block)
+    monkeypatch.setattr(cover, "_BLOCK", block)
     features = clustered(900)
     order = torch.cat([features[::10], features])  # the tenth that is looked at first, then all
     bank = order[:1]
@@ -62,6 +63,19 @@ def test_cover_is_the_sequential_greedy_cover_whatever_the_blocks(monkeypatch, b
         if float((unit(bank) @ unit(x)).max()) < 0.85:
             bank = torch.cat([bank, x[None]])
     assert torch.equal(cover_components([features], 0.85, 900).components, bank)
+
+
+@pytest.mark.parametrize("in_bf16", [False, True])
+def test_rounding_to_bfloat16_does_not_change_the_choice(monkeypatch, in_bf16):
+    monkeypatch.setattr(cover, "prefers_bf16", lambda: in_bf16)
+    chunks = [clustered(500, noise=0.6, seed=s) for s in range(4)]
+    selection = cover_components(chunks, 0.87, 2000)
+    everything = torch.cat(chunks)
+    measured = coverage(everything, selection.components, 0.87)
+    assert selection.coverage.share_below == measured.share_below == 0
+    assert selection.coverage.mean == pytest.approx(measured.mean, abs=1e-3)
+    monkeypatch.setattr(cover, "prefers_bf16", lambda: not in_bf16)
+    assert torch.equal(cover_components(chunks, 0.87, 2000).components, selection.components)
 
 
 def test_cover_leaves_nothing_uncovered():
@@ -87,7 +101,7 @@ def test_zero_features_are_ignored():
     features = torch.cat([torch.zeros(3, 2), at_degrees(0, 50)])
     assert len(cover_components([features], 0.9, 10).components) == 2
     assert len(paper_components(features, 0.9).components) == 2
-    assert coverage([features], features[3:], 0.9).count == 2
+    assert coverage(features, features[3:], 0.9).count == 2
 
 
 def test_no_features_or_bad_settings_are_refused():

@@ -1,9 +1,12 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle import oracle_render
 from scenes import Scene, cameras, cloud
 
 from m3_ros.errors import BackendError
+from m3_ros.splat.kernel import set_threads
 from m3_ros.splat.render import render
 
 NAMES = ("means", "quats", "scales", "opacities", "features", "viewmats")
@@ -31,7 +34,11 @@ def test_forward_and_every_gradient_equal_the_oracle(channels, width, height):
     assert (drawn.features[0] - wanted.features).abs().max() < 2e-5
     assert (drawn.alpha[0] - wanted.alpha).abs().max() < 5e-6
     assert (drawn.depth[0] - wanted.depth).abs().max() < 2e-5
-    g = torch.Generator().manual_seed(1)
+    gradients_equal_the_oracle(drawn, ours, wanted, theirs)
+
+
+def gradients_equal_the_oracle(drawn, ours, wanted, theirs, seed=1):
+    g = torch.Generator().manual_seed(seed)
     d_features, d_alpha, d_depth = (
         torch.randn(x.shape, generator=g) for x in (wanted.features, wanted.alpha, wanted.depth)
     )
@@ -44,6 +51,38 @@ def test_forward_and_every_gradient_equal_the_oracle(channels, width, height):
         ((features * d_features).sum() + (alpha * d_alpha).sum() + (depth * d_depth * solid).sum()).backward()
     for name, a, b in zip(NAMES, ours, theirs, strict=True):
         assert relative(a.grad, b.grad) < 1e-5, name
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 60),
+    channels=st.integers(1, 130),
+    width=st.integers(5, 49),  # of one pixel alone, the parts of a gradient may cancel
+    height=st.integers(5, 49),
+)
+def test_every_gradient_equals_the_oracle_on_any_scene(seed, count, channels, width, height):
+    drawn, ours, wanted, theirs = both(cloud(count, channels, seed), width, height, seed)
+    assert (drawn.features[0] - wanted.features).abs().max() < 2e-5
+    gradients_equal_the_oracle(drawn, ours, wanted, theirs, seed)
+
+
+@pytest.mark.parametrize("kind", ["behind", "beside", "needles", "huge", "transparent"])
+def test_every_gradient_equals_the_oracle_where_all_gaussians_are(kind):
+    scene = cloud(60, 20, seed=7)
+    if kind == "behind":
+        scene.means[:30, 2] *= -1
+    elif kind == "beside":
+        scene.means[:, 0] += scene.means[:, 2] * 0.8
+    elif kind == "needles":
+        scene.scales[:, 0] *= 1e-3
+        scene.scales[:, 1] *= 5
+    elif kind == "huge":
+        scene.scales.mul_(20)
+        scene.opacities.mul_(0.2)
+    else:
+        scene.opacities.mul_(0.02)
+    gradients_equal_the_oracle(*both(scene, 45, 39, seed=7))
 
 
 def test_median_depth_equals_the_oracle():
@@ -60,6 +99,18 @@ def test_one_call_for_two_cameras_equals_two_calls():
         alone = render(*scene.tensors(), viewmats[i : i + 1], Ks[i : i + 1], 40, 30)
         assert torch.equal(together.features[i], alone.features[0])
         assert torch.equal(together.depth[i], alone.depth[0])
+
+
+def test_gradients_of_two_cameras_are_the_sum_of_each():
+    viewmats, Ks = cameras(40, 30, 2)
+    grads = []
+    for groups in ([[0, 1]], [[0], [1]]):
+        inputs = cloud(150, 5).copies(torch.float32)
+        for group in groups:
+            render(*inputs, viewmats[group], Ks[group], 40, 30).features.square().sum().backward()
+        grads.append([x.grad for x in inputs])
+    for a, b in zip(*grads, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_features_may_differ_by_camera():
@@ -87,15 +138,21 @@ def test_gradient_by_features_alone_equals_the_one_among_all():
     assert torch.equal(*grads)
 
 
-def test_backward_gives_the_same_bits_every_time():
-    scene = cloud(300, 19)
-    viewmats, Ks = cameras(64, 64)
-    grads = []
-    for _ in range(3):
-        inputs = scene.copies(torch.float32)
-        render(*inputs, viewmats, Ks, 64, 64).features.square().sum().backward()
-        grads.append([x.grad for x in inputs])
-    assert all(torch.equal(a, b) for other in grads[1:] for a, b in zip(grads[0], other, strict=True))
+@pytest.mark.parametrize("channels", [3, 19, 67])
+def test_the_same_bits_come_out_every_time_with_any_number_of_threads(channels):
+    scene = cloud(300, channels)
+    viewmats, Ks = cameras(130, 64)
+    results = []
+    try:
+        for threads in (1, 1, 2, 2, 3):
+            set_threads(threads)
+            inputs = [*scene.copies(torch.float32), viewmats.clone().requires_grad_()]
+            drawn = render(*inputs, Ks, 130, 64)
+            (drawn.features.square().sum() + drawn.depth.sum() + drawn.alpha.sum()).backward()
+            results.append([drawn.features, drawn.depth, *(x.grad for x in inputs)])
+    finally:
+        set_threads(None)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
 
 def test_background_shines_through():

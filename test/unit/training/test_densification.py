@@ -1,4 +1,6 @@
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy_room import toy_frames
 
 from m3_ros.training.densification import densify, gaussian_errors, split
@@ -50,6 +52,20 @@ def test_a_full_budget_only_drops():
     n = len(field)
     assert densify(field, views, left_half, n - 100).added == 0
     assert len(field) == n
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(-50, 120), st.integers(0, 60), st.integers(0, 2))
+def test_a_densified_field_never_exceeds_its_target_nor_loses_what_is_not_faint(more, faint, broken):
+    field, views = make(100)
+    n = len(field)
+    with torch.no_grad():
+        field.parameters[3][:faint] = -10
+        field.parameters[0][n - broken :] = float("nan")
+    densify(field, views[:1], left_half, n + more)
+    assert len(field) <= max(n + more, n - faint - broken)
+    assert len(field) >= n - faint - broken
+    assert all(torch.isfinite(parameter).all() for parameter in field.parameters)
 
 
 def test_halves_lie_on_either_side_along_the_longest_axis():

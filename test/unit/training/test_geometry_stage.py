@@ -7,10 +7,11 @@ import torch
 from toy_room import toy_frames
 
 from m3_ros.errors import Cancelled, TrainingError
+from m3_ros.training import geometry_stage
 from m3_ros.training.field import Field
 from m3_ros.training.geometry_stage import GeometrySettings, train_geometry
 
-QUICK = GeometrySettings(steps=80, max_seconds=60, max_gaussians=1500, initial_share=0.5)
+QUICK = GeometrySettings(steps=80, max_seconds=60, max_gaussians=1500, initial_share=0.5, scales_rate=0.03)
 
 
 def test_training_learns_the_room_within_the_budget():
@@ -22,7 +23,7 @@ def test_training_learns_the_room_within_the_budget():
     assert len(untrained.gaussians) < len(result.gaussians) <= 1500
     assert result.held_out == (0, 8)
     assert len(result.view_psnr_db) == 2
-    assert (result.steps, result.skipped_steps, result.compensated) == (80, 0, False)
+    assert (result.steps, result.skipped_steps, result.stopped_by) == (80, 0, "steps")
 
 
 def test_training_without_depth_gets_better_than_its_beginning():
@@ -71,6 +72,36 @@ def test_progress_tells_stage_share_and_quality():
     assert reports
     assert all(r.stage == "geometry" and 0 <= r.fraction <= 1 and r.gaussians > 0 and r.eta_s >= 0 for r in reports)
     assert all(math.isfinite(r.psnr_db) for r in reports)
+    assert [r.step for r in reports] == sorted(r.step for r in reports)
+
+
+def test_the_curve_is_held_out_quality_over_training_time():
+    result = train_geometry(toy_frames(), replace(QUICK, curve_every_s=0.02))
+    assert len(result.curve) > 2
+    assert result.curve[-1].psnr_db == result.psnr_db > result.curve[0].psnr_db
+    assert [p.step for p in result.curve] == sorted({p.step for p in result.curve})
+    assert result.curve[-1].seconds < result.seconds
+    assert train_geometry(toy_frames(), replace(QUICK, steps=2)).curve == ()
+
+
+def test_training_ends_where_it_is_good_enough():
+    result = train_geometry(toy_frames(), replace(QUICK, target_psnr_db=12))
+    assert result.stopped_by == "target"
+    assert result.steps < 80
+
+
+def test_training_ends_where_nothing_is_gained():
+    result = train_geometry(toy_frames(), replace(QUICK, least_gain_db=50))
+    assert result.stopped_by == "no gain"
+    assert 48 <= result.steps < 80
+
+
+@pytest.mark.parametrize("name", ["seconds", "balanced", "best"])
+def test_every_preset_trains(name):
+    settings = replace(GeometrySettings.preset(name), max_seconds=0.3, max_gaussians=500)
+    result = train_geometry(toy_frames(9), settings)
+    assert result.stopped_by == "seconds"
+    assert len(result.gaussians) <= 500
 
 
 def test_without_held_out_frames_there_is_no_psnr():
@@ -87,6 +118,19 @@ def test_exposure_compensation_undoes_flicker():
     assert result.compensated
     assert result.psnr_db > result.raw_psnr_db
     assert not train_geometry(flicker, replace(QUICK, steps=2, exposure="off")).compensated
+
+
+def test_a_loss_that_is_not_finite_is_skipped_and_counted(monkeypatch):
+    original, calls = geometry_stage.photometric_loss, []
+
+    def broken(image, truth, dssim_weight):
+        calls.append(None)
+        return original(image, truth, dssim_weight) * (float("nan") if len(calls) in (2, 3) else 1)
+
+    monkeypatch.setattr(geometry_stage, "photometric_loss", broken)
+    result = train_geometry(toy_frames(6), replace(QUICK, steps=6, exposure="on", held_out_every=3))
+    assert (result.steps, result.skipped_steps) == (6, 2)
+    assert math.isfinite(result.psnr_db)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):

@@ -68,3 +68,8 @@ def test_pictures_from_one_place_or_without_overlap_are_no_partners(walk):
     scores = match_scores([a, same, beside, behind], [0])
     assert scores[0, 2] > 0.5
     assert best_partners(scores, 3) == [[2]]
+
+
+def test_a_short_training_sweeps_less():
+    assert SweepSettings.within(20).references < SweepSettings.within(90).references
+    assert SweepSettings.within(float("inf")) == SweepSettings()

@@ -5,26 +5,16 @@ import pytest
 import torch
 
 from m3_ros.errors import Cancelled, TrainingError
-from m3_ros.geometry.pose import inverse
 from m3_ros.query import Finder, Status
-from m3_ros.recording.frame import Frame
-from m3_ros.splat import render
 from m3_ros.training.memory_stage import MemorySettings, build_memory
+from m3_ros.training.polish import PolishSettings
 
-SETTINGS = MemorySettings(query_dim=8, lift_width=160)
+SETTINGS = MemorySettings(query_dim=8, lift_width=160, polish=PolishSettings(steps=40))
 
 
 @pytest.fixture(scope="module")
-def frames(coloured_room):
-    g, keyframes = coloured_room.memory.gaussians, coloured_room.memory.keyframes
-    rgb = 0.5 + 0.2820948 * g.sh0[:, 0]
-    out = []
-    for stamp, pose, camera in zip(keyframes.stamps_ns, keyframes.T_map_camera, keyframes.cameras, strict=True):
-        viewmat, K = (torch.from_numpy(m).float()[None] for m in (inverse(pose), camera.K))
-        view = render(g.means, g.quats, g.scales, g.opacities, rgb, viewmat, K, camera.width, camera.height)
-        image = (view.features[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        out.append(Frame(int(stamp), image, camera, pose))
-    return out
+def frames(room_frames):
+    return room_frames
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,141 @@
+"""What a memory costs: to build, to keep, to load and to ask."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from m3_ros.evaluation.memory_benchmark import Place
+from m3_ros.features import extract
+from m3_ros.features.encoder import Encoder
+from m3_ros.memory import MemoryAttention, MemoryBank, SpatialMemory, View, lift
+from m3_ros.memory.components import Coverage
+from m3_ros.query import Finder
+from m3_ros.training.memory_stage import MemorySettings, build_memory
+
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """The time of one text score of many Gaussians against a bank of random numbers."""
+
+    gaussians: int
+    components: int
+    query_dim: int
+    feature_dim: int
+    fused_ms: float
+    """Median by the kernel [ms]."""
+    plain_ms: float
+    """Median in plain torch [ms]."""
+    largest_difference: float
+    """Between the two."""
+
+
+@dataclass(frozen=True)
+class ArchiveFigures:
+    """Building, saving, loading and asking the memory of all encoders."""
+
+    encoders: tuple[str, ...]
+    gaussians: int
+    keyframes: int
+    build_seconds: float
+    """From cached features to the memory of all encoders [s]."""
+    save_seconds: float
+    megabytes: float
+    """Of the saved folder [10^6 bytes]."""
+    load_seconds: float
+    answer_seconds: float
+    """First answer after loading, its text encoded anew [s]; nan where no encoder has words."""
+
+
+@dataclass(frozen=True)
+class WeightPass:
+    """The pass over all training views that gathers features on the Gaussians."""
+
+    one_seconds: float
+    """For the first encoder [s]."""
+    all_seconds: float
+    """For all encoders at once [s]."""
+    encoders: int
+    views: int
+
+
+def time_text_score(
+    gaussians: int = 100_000, components: int = 2048, query_dim: int = 16, feature_dim: int = 512
+) -> TextScore:
+    """Time the score of one text; the length of what is read out is known beforehand, as in a saved memory."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(components, feature_dim, generator=generator)
+    bank = MemoryBank(rows, "random", "1", 0.9, Coverage(1.0, 1.0, 0.0, components), capped=False, method="cover")
+    attention = MemoryAttention(bank, torch.randn(query_dim, feature_dim, generator=generator), 0.02)
+    queries = torch.randn(gaussians, query_dim, generator=generator)
+    along = rows @ torch.nn.functional.normalize(torch.randn(feature_dim, 1, generator=generator), dim=0)
+    norms = attention.norms(queries)[:, None]
+    with torch.inference_mode():
+        fused, fused_ms = _timed(lambda: attention.read_fused(queries, along) / norms)
+        plain, plain_ms = _timed(lambda: attention.read_plain(queries, along) / norms)
+    difference = float((fused - plain).abs().max())
+    return TextScore(gaussians, components, query_dim, feature_dim, fused_ms, plain_ms, difference)
+
+
+def measure_archive(
+    place: Place, encoders: Sequence[Encoder], settings: MemorySettings, cache_dir: Path, phrase: str = "chair"
+) -> ArchiveFigures:
+    """Build the memory of all encoders from cached features, save it, load it again and ask it one thing."""
+    start = time.monotonic()
+    memory = build_memory(
+        place.frames, place.gaussians, encoders, settings, held_out=place.held_out, cache_dir=cache_dir
+    )
+    built = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="m3_bench_") as folder:
+        path = Path(folder) / "memory"
+        memory.save(path)
+        saved = time.monotonic()
+        size = sum(file.stat().st_size for file in path.iterdir())
+        started = time.monotonic()
+        loaded = SpatialMemory.load(path)
+        load_seconds = time.monotonic() - started
+    speaking = next((encoder for encoder in encoders if encoder.background_phrases), None)
+    started = time.monotonic()
+    if speaking is not None:
+        Finder(loaded, speaking).find(phrase)
+    answer_seconds = time.monotonic() - started if speaking is not None else float("nan")
+    return ArchiveFigures(
+        tuple(e.name for e in encoders), len(place.gaussians), len(place.frames), built - start, saved - built,
+        size / 1e6, load_seconds, answer_seconds,
+    )  # fmt: skip
+
+
+def time_weight_pass(
+    place: Place, encoders: Sequence[Encoder], settings: MemorySettings, cache_dir: Path
+) -> WeightPass:
+    """Time the lift of one encoder and of all at once, features in memory and queries of the usual length."""
+    frames = [place.frames[i] for i in place.training]
+    maps = list(zip(*(extract(frames, encoder, cache_dir) for encoder in encoders), strict=True))
+    generator = torch.Generator().manual_seed(0)
+    matrices = [torch.randn(encoder.dim, settings.query_dim, generator=generator) for encoder in encoders]
+
+    def seconds(count: int) -> float:
+        pairs = zip(frames, maps, strict=True)
+        views = [View(seen[:count], frame.camera, frame.T_map_camera) for frame, seen in pairs]
+        start = time.monotonic()
+        lift(views, place.gaussians, matrices[:count], settings.lift_width)
+        return time.monotonic() - start
+
+    seconds(1)
+    return WeightPass(seconds(1), seconds(len(encoders)), len(encoders), len(frames))
+
+
+def _timed(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """Return what a call gives and its median time [ms], the first call left out."""
+    result, times = call(), []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return result, statistics.median(times)

@@ -1,0 +1,220 @@
+"""What a saved memory holds: tensors in groups, one a file, and the rest as JSON values; and back again."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m3_ros.geometry.box import OrientedBox
+from m3_ros.geometry.camera import Camera
+from m3_ros.memory.attention import MemoryAttention
+from m3_ros.memory.components import Coverage, MemoryBank
+from m3_ros.memory.lift import Lifted
+from m3_ros.memory.spatial_memory import (
+    Keyframes,
+    MemoryObject,
+    PrincipalQueries,
+    Provenance,
+    Recipe,
+    SpatialMemory,
+    Walk,
+)
+from m3_ros.splat.gaussians import Gaussians
+
+Manifest = dict[str, Any]
+Groups = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by name, by the file that they are in."""
+Codes = Literal["float16", "int8"]
+"""How principal queries are stored; int8 has a scale for each Gaussian."""
+
+
+def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of a memory by group and name."""
+    frames, g = memory.keyframes, memory.gaussians
+    intrinsics = [[c.width, c.height, c.fx, c.fy, c.cx, c.cy] for c in frames.cameras]
+    groups = {
+        "gaussians": {field.name: getattr(g, field.name).float() for field in dataclasses.fields(Gaussians)}
+        | {"visibility": memory.visibility.float()},
+        "keyframes": {
+            "stamps_ns": torch.from_numpy(np.asarray(frames.stamps_ns, np.int64)),
+            "T_map_camera": torch.from_numpy(np.asarray(frames.T_map_camera, np.float64).reshape(-1, 4, 4)),
+            "intrinsics": torch.tensor(intrinsics, dtype=torch.float64).reshape(-1, 6),
+        },
+    }
+    for i, entry in enumerate(memory.principal_queries):
+        groups[f"encoder_{i}"] = _entry_tensors(entry, codes)
+    for i, walk in enumerate(memory.walks):
+        groups[f"walk_{i}"] = _walk_tensors(walk)
+    if memory.objects is not None:
+        groups["objects"] = _object_tensors(memory.objects, len(g))
+    return groups
+
+
+def _entry_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
+    tensors = _code_tensors(entry, codes) | {
+        "consistency": entry.consistency.half(),
+        "W": entry.attention.W.float(),
+        "components": _halved(entry.attention.bank.components),
+    }
+    if entry.attention.own_keys is not None:
+        tensors["own_keys"] = entry.attention.own_keys.float()
+    if entry.attention.bank.sources is not None:
+        tensors["sources"] = entry.attention.bank.sources.long()
+    if entry.recipe is not None:
+        tensors |= {
+            "to_query": entry.recipe.to_query.float(),
+            "correction": entry.recipe.correction.half(),
+            "min_weight": torch.tensor(entry.recipe.min_weight, dtype=torch.float64),
+        }
+    return tensors
+
+
+def _code_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
+    if codes == "float16":
+        return {"queries": entry.queries.half(), "norms": entry.norms.float()}
+    scale = (entry.queries.float().abs().amax(dim=1) / 127).clamp(min=1e-6).half()
+    rounded = (entry.queries.float() / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
+    norms = entry.attention.norms(_dequantised(rounded, scale).float())
+    return {"queries": rounded, "query_scales": scale, "norms": norms}
+
+
+def _dequantised(rounded: Tensor, scale: Tensor) -> Tensor:
+    return (rounded.float() * scale.float()[:, None]).half()
+
+
+def _object_tensors(objects: Sequence[MemoryObject], count: int) -> dict[str, Tensor]:
+    """Return the objects as one number per Gaussian, -1 for none, and a row per object."""
+    of_gaussian = torch.full((count,), -1, dtype=torch.int32)
+    for thing in objects:
+        of_gaussian[thing.gaussians] = thing.id
+
+    def rows(values: Sequence[Any], *shape: int) -> Tensor:
+        return torch.from_numpy(np.array(values, np.float64).reshape(-1, *shape))
+
+    tensors = {
+        "of_gaussian": of_gaussian,
+        "centres": rows([thing.centre for thing in objects], 3),
+        "covariances": rows([thing.covariance for thing in objects], 3, 3),
+        "T_map_box": rows([thing.box.T_map_box for thing in objects], 4, 4),
+        "sizes": rows([thing.box.size for thing in objects], 3),
+        "last_seen_ns": torch.tensor([thing.last_seen_ns for thing in objects], dtype=torch.int64),
+    }
+    for i, codes in enumerate(zip(*(thing.codes for thing in objects), strict=True)):
+        tensors[f"codes_{i}"] = torch.stack(codes).float()
+    return tensors
+
+
+def _walk_tensors(walk: Walk) -> dict[str, Tensor]:
+    tensors = {"seen": walk.lifted[0].seen.float()}
+    for i, lifted in enumerate(walk.lifted):
+        tensors |= {f"sums_{i}": lifted.sums.float(), f"weights_{i}": lifted.weights.float()}
+    return tensors
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Return a tensor in half precision where that loses nothing: cached features and what is fitted are rounded."""
+    half = x.half()
+    return half if torch.equal(half.float(), x.float()) else x.float()
+
+
+def described(memory: SpatialMemory) -> Manifest:
+    """Return what is not a tensor."""
+    psnr_db = memory.provenance.psnr_db
+    return {
+        "map_frame": memory.map_frame,
+        "provenance": dataclasses.asdict(memory.provenance) | {"psnr_db": psnr_db if math.isfinite(psnr_db) else None},
+        "encoders": [
+            {
+                "file": f"encoder_{i}",
+                "name": entry.encoder_name,
+                "encoder_version": entry.encoder_version,
+                "tau": entry.attention.tau,
+                "theta": entry.attention.bank.theta,
+                "capped": entry.attention.bank.capped,
+                "method": entry.attention.bank.method,
+                "coverage": dataclasses.asdict(entry.attention.bank.coverage),
+                "captions": list(entry.attention.bank.captions),
+            }
+            for i, entry in enumerate(memory.principal_queries)
+        ],
+        "walks": [
+            {"file": f"walk_{i}", "name": walk.name, "keyframes": walk.keyframes} for i, walk in enumerate(memory.walks)
+        ],
+        "objects": None
+        if memory.objects is None
+        else [
+            {"name": thing.name, "name_probability": thing.name_probability, "views": list(thing.views)}
+            for thing in memory.objects
+        ],
+    }
+
+
+def assemble(manifest: Manifest, files: Groups) -> SpatialMemory:
+    """Put a memory together again."""
+    stored, frames = files["gaussians"], files["keyframes"]
+    provenance = dict(manifest["provenance"])
+    if provenance["psnr_db"] is None:
+        provenance["psnr_db"] = math.nan
+    cameras = tuple(Camera(int(w), int(h), *rest) for w, h, *rest in frames["intrinsics"].tolist())
+    return SpatialMemory(
+        gaussians=Gaussians(**{field.name: stored[field.name] for field in dataclasses.fields(Gaussians)}),
+        principal_queries=tuple(_queries(entry, files[entry["file"]]) for entry in manifest["encoders"]),
+        visibility=stored["visibility"],
+        keyframes=Keyframes(frames["stamps_ns"].numpy(), frames["T_map_camera"].numpy(), cameras),
+        provenance=Provenance(**provenance),
+        map_frame=str(manifest["map_frame"]),
+        objects=None if manifest["objects"] is None else _objects(manifest, files["objects"]),
+        walks=tuple(_walk(entry, files[entry["file"]], len(manifest["encoders"])) for entry in manifest["walks"]),
+    )
+
+
+def _objects(manifest: Manifest, stored: Mapping[str, Tensor]) -> tuple[MemoryObject, ...]:
+    codes = [stored[f"codes_{i}"] for i in range(len(manifest["encoders"]))] if manifest["objects"] else []
+    return tuple(
+        MemoryObject(
+            id=i,
+            centre=stored["centres"][i].numpy(),
+            covariance=stored["covariances"][i].numpy(),
+            box=OrientedBox(stored["T_map_box"][i].numpy(), stored["sizes"][i].numpy()),
+            gaussians=stored["of_gaussian"] == i,
+            codes=tuple(of_encoder[i] for of_encoder in codes),
+            views=tuple(int(view) for view in entry["views"]),
+            last_seen_ns=int(stored["last_seen_ns"][i]),
+            name=str(entry["name"]),
+            name_probability=float(entry["name_probability"]),
+        )
+        for i, entry in enumerate(manifest["objects"])
+    )
+
+
+def _walk(entry: Mapping[str, Any], stored: Mapping[str, Tensor], encoders: int) -> Walk:
+    lifted = (Lifted(stored[f"sums_{i}"], stored[f"weights_{i}"], stored["seen"]) for i in range(encoders))
+    return Walk(str(entry["name"]), int(entry["keyframes"]), tuple(lifted))
+
+
+def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> PrincipalQueries:
+    bank = MemoryBank(
+        components=stored["components"].float(),
+        encoder_name=entry["name"],
+        encoder_version=entry["encoder_version"],
+        theta=entry["theta"],
+        coverage=Coverage(**entry["coverage"]),
+        capped=entry["capped"],
+        method=entry["method"],
+        sources=stored.get("sources"),
+        captions=tuple(str(caption) for caption in entry["captions"]),
+    )
+    if bank.captions and len(bank.captions) != len(bank):
+        raise ValueError(f"{len(bank.captions)} captions for {len(bank)} components")
+    attention = MemoryAttention(bank, stored["W"], entry["tau"], stored.get("own_keys"))
+    recipe = None
+    if "to_query" in stored:
+        recipe = Recipe(stored["to_query"], stored["correction"], float(stored["min_weight"]))
+    queries = stored["queries"]
+    if "query_scales" in stored:
+        queries = _dequantised(queries, stored["query_scales"])
+    return PrincipalQueries(queries, stored["norms"], stored["consistency"].float(), attention, recipe)

@@ -1,0 +1,152 @@
+"""A true cover of a stream of features: no feature is farther from its nearest component than was asked."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from m3_ros.errors import TrainingError
+from m3_ros.features.encoder import unit
+from m3_ros.features.vision_transformer import prefers_bf16
+from m3_ros.memory.components import Coverage, Selection, check_selection
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 4096
+_PREVIEW_STEP = 10
+_ROUNDING = 2.0**-7
+"""More than bfloat16 can err by in a cosine: 2^-9 for each factor and for the product, of at most 1 in all."""
+_EXACT = 1e-6
+
+
+def cover_components(chunks: Iterable[Float[Tensor, "n D"]], theta: float, cap: int) -> Selection:
+    """Choose components so that every feature has one within cosine `theta`: a greedy cover of the stream.
+
+    A tenth of the features is covered first, then what that left uncovered. Takes at most `cap` components: when more
+    are needed, theta is lowered, the components chosen so far are thinned by the new theta, and the features are gone
+    through again, so that the cover is a true one at the theta returned. Cosines are multiplied in bfloat16 where the
+    processor does, and again in float32 where that leaves a doubt: the choice is the same.
+
+    Args:
+        chunks: the features in blocks; gone through three or more times, so a list or an object with `__iter__`, not a
+            generator.
+        theta: cosine in (0, 1].
+        cap: most components wanted, at least 1.
+
+    Raises:
+        TrainingError: there is no non-zero feature, or a setting is out of range.
+    """
+    check_selection(theta, cap)
+    cover = _Cover(theta, cap)
+    cover.take(_Thinned(chunks, _PREVIEW_STEP))
+    cover.take(chunks)
+    if len(cover.chosen) == 0:
+        raise TrainingError(
+            "no component can be chosen: the encoder gave no non-zero feature; check its validity mask and input"
+        )
+    return Selection(cover.chosen, cover.theta, cover.theta < theta, cover.coverage(chunks))
+
+
+@dataclass(frozen=True, eq=False)
+class _Thinned:
+    """Every tenth or so of the features: a quick look finds most components, and the theta that the cap asks for."""
+
+    chunks: Iterable[Float[Tensor, "n D"]]
+    step: int
+
+    def __iter__(self) -> Iterator[Float[Tensor, "m D"]]:
+        for i, chunk in enumerate(self.chunks):
+            yield chunk[i % self.step :: self.step]
+
+
+class _Keys:
+    """Unit components to compare features with."""
+
+    def __init__(self, components: Float[Tensor, "t D"]) -> None:
+        self._exact = unit(components).T.contiguous()
+        self._rounded = self._exact.bfloat16() if prefers_bf16() else None
+
+    def nearest(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"], theta: float) -> Float[Tensor, " n"]:
+        """Return the cosine of each feature to its nearest component, exact to float32 around theta."""
+        if self._rounded is None:
+            return (x @ self._exact).amax(dim=1) / length
+        cosine = (x.bfloat16() @ self._rounded).amax(dim=1).float() / length
+        doubtful = (cosine < theta + _ROUNDING) & (cosine > theta - _ROUNDING)
+        if bool(doubtful.any()):
+            cosine[doubtful] = (x[doubtful] @ self._exact).amax(dim=1) / length[doubtful]
+        return cosine
+
+
+class _Cover:
+    """A cover while it grows."""
+
+    def __init__(self, theta: float, cap: int) -> None:
+        self.theta, self.cap = theta, cap
+        self.chosen = torch.empty(0, 0)
+        self._nearest: list[tuple[Tensor, int]] = []  # of each block, and how many components there were then
+
+    def take(self, chunks: Iterable[Float[Tensor, "n D"]]) -> None:
+        """Extend the cover greedily, over and over until a pass needs no lower theta."""
+        lowered = True
+        while lowered:
+            lowered, self._nearest, keys = False, [], None
+            for x, length in _blocks(chunks):
+                keys = keys if keys is not None else _Keys(self.chosen) if len(self.chosen) else None
+                cosine = torch.full_like(length, -1) if keys is None else keys.nearest(x, length, self.theta)
+                self._nearest.append((cosine, len(self.chosen)))
+                new = _thinned(x[cosine < self.theta - _EXACT], self.theta)
+                if len(new):
+                    self.chosen, keys = torch.cat([self.chosen, new]) if len(self.chosen) else new, None
+                while len(self.chosen) > self.cap:
+                    self._lower()
+                    lowered = True
+            if lowered:
+                log.info("theta lowered to %.3f to keep %d components", self.theta, len(self.chosen))
+
+    def coverage(self, chunks: Iterable[Float[Tensor, "n D"]]) -> Coverage:
+        """Bring the cosines of the last pass up to date with the components that came after, and sum them up."""
+        parts = []
+        for (x, length), (cosine, known) in zip(_blocks(chunks), self._nearest, strict=True):
+            later = self.chosen[known:]
+            parts.append(torch.maximum(cosine, _Keys(later).nearest(x, length, self.theta)) if len(later) else cosine)
+        return Coverage.of(torch.cat(parts), self.theta)
+
+    def _lower(self) -> None:
+        """Find by bisection the highest theta at which the components thin out to half the cap; keep those."""
+        low, high, wanted = -1.0, self.theta, max(1, self.cap // 2)
+        for _ in range(10):
+            middle = (low + high) / 2
+            low, high = (low, middle) if len(_thinned(self.chosen, middle)) > wanted else (middle, high)
+        self.theta = low
+        self.chosen = _thinned(self.chosen, low)
+
+
+def _blocks(chunks: Iterable[Float[Tensor, "n D"]]) -> Iterator[tuple[Float[Tensor, "m D"], Float[Tensor, " m"]]]:
+    """Yield the non-zero rows and their lengths, in blocks that keep the products small."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _BLOCK):
+            x = chunk[start : start + _BLOCK].float()
+            length: Tensor = torch.linalg.vector_norm(x, dim=1)
+            some = length > 0
+            if not bool(some.all()):
+                x, length = x[some], length[some]
+            if len(x):
+                yield x, length
+
+
+def _thinned(x: Float[Tensor, "n D"], theta: float) -> Float[Tensor, "m D"]:
+    """Cover some features by themselves, exactly as if they came one by one."""
+    if len(x) == 0:
+        return x
+    u = unit(x)
+    near = (u @ u.T >= theta - _EXACT).numpy()
+    alive = torch.ones(len(x), dtype=torch.bool).numpy()
+    kept = []
+    for i in range(len(x)):
+        if alive[i]:
+            kept.append(i)
+            alive &= ~near[i]
+    return x[kept]

@@ -1,0 +1,96 @@
+"""The feature maps of one encoder, gone through as often as needed: encoded once, then read from the cache."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from m3_ros.errors import Cancelled
+from m3_ros.features import extract
+from m3_ros.features.encoder import Encoder, FeatureMap, unit
+from m3_ros.recording.frame import Frame
+from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress
+
+_SAMPLE_PER_VIEW = 48
+_PRODUCTS_PER_VIEW = 1 << 31
+"""Most multiplications that a view's share of the second moment takes; some of its features stand for all beyond."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStream:
+    """What an encoder saw in some frames; memory does not grow with their number."""
+
+    frames: Sequence[Frame]
+    """Frames, in order."""
+    encoder: Encoder
+    """The model."""
+    cache_dir: Path
+    """Where its features are kept."""
+    cancelled: CancelCheck
+    """Asked once a view."""
+    ray_address: str | None = None
+    """Ray cluster to encode on; None: this process."""
+
+    def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
+        """Yield the feature map of each frame."""
+        start = time.monotonic()
+
+        def report(done: int) -> None:
+            share = done / len(self.frames)
+            progress(Progress("features", share, (time.monotonic() - start) * (1 / share - 1)))
+
+        seen = extract(self.frames, self.encoder, self.cache_dir, report, ray_address=self.ray_address)
+        for feature_map in seen:
+            if self.cancelled():
+                raise Cancelled("training was cancelled while the memory was built; nothing was written")
+            yield feature_map
+
+    def map(self, number: int) -> FeatureMap:
+        """Return the feature map of one frame."""
+        (feature_map,) = extract([self.frames[number]], self.encoder, self.cache_dir)
+        return feature_map
+
+    def __iter__(self) -> Iterator[Float[Tensor, "n D"]]:
+        """Yield the valid vectors of each frame."""
+        for feature_map in self.maps():
+            yield vectors(feature_map)
+
+
+def vectors(feature_map: FeatureMap) -> Float[Tensor, "n D"]:
+    """Return the valid vectors of a map: cells of a grid, or regions once each."""
+    if feature_map.index is None:
+        return feature_map.features[feature_map.valid]
+    regions = torch.unique(feature_map.index[feature_map.valid & (feature_map.index >= 0)])
+    return feature_map.features[regions]
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What one pass over the features tells."""
+
+    moment: Float[Tensor, "D D"]
+    """Uncentred second moment E[x x^T] of unit features."""
+    sample: Float[Tensor, "n D"]
+    """Some unit features of every view."""
+    mean_square: float
+    """E[|x|^2] of the features as they are."""
+
+
+def statistics(stream: FeatureStream, seed: int, progress: ProgressCallback = ignore_progress) -> Statistics:
+    """Go through the features once."""
+    dim = stream.encoder.dim
+    most = max(_SAMPLE_PER_VIEW, _PRODUCTS_PER_VIEW // dim**2)
+    moment, count, square, sample = torch.zeros(dim, dim), 0, 0.0, []
+    generator = torch.Generator().manual_seed(seed)
+    for feature_map in stream.maps(progress):
+        raw = vectors(feature_map).float()
+        square += float(raw.square().sum())
+        count += len(raw)
+        x = unit(raw[torch.randperm(len(raw), generator=generator)[:most]])
+        moment += x.T @ x * (len(raw) / max(len(x), 1))
+        sample.append(x[:_SAMPLE_PER_VIEW])
+    return Statistics(moment / max(count, 1), torch.cat(sample), square / max(count, 1))

@@ -1,0 +1,128 @@
+"""Objects of the coloured room: four things on a floor before a wall, whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from m3_ros.memory import ObjectSettings, find_objects, list_objects
+from m3_ros.memory.matter import Voxels
+from m3_ros.memory.segments import Matter, SegmentSettings, codes_of, segments
+
+
+@pytest.fixture(scope="module")
+def objects(coloured_room):
+    return find_objects(coloured_room.memory)
+
+
+def mask_of(coloured_room, name):
+    return torch.tensor([n == name for n in coloured_room.names])
+
+
+def test_every_thing_is_one_object_and_the_building_is_none(coloured_room, objects):
+    assert len(objects) == len(coloured_room.centres)
+    for name, centre in coloured_room.centres.items():
+        true = mask_of(coloured_room, name)
+        overlap = [float((o.gaussians & true).sum() / (o.gaussians | true).sum()) for o in objects]
+        found = objects[int(np.argmax(overlap))]
+        assert max(overlap) > 0.9, name
+        assert np.linalg.norm(found.centre - centre) < 0.1
+        assert np.abs(np.sort(found.box.size) - np.sort(coloured_room.sizes[name])).max() < 0.1
+        assert np.linalg.eigvalsh(found.covariance).min() > 0
+
+
+def test_objects_are_numbered_from_the_largest_and_share_no_gaussian(objects):
+    assert [o.id for o in objects] == list(range(len(objects)))
+    volumes = [float(np.prod(o.box.size)) for o in objects]
+    assert volumes == sorted(volumes, reverse=True)
+    assert int(torch.stack([o.gaussians for o in objects]).sum(dim=0).max()) == 1
+
+
+def test_an_object_is_remembered_as_what_it_is(coloured_room, objects):
+    names = list(coloured_room.centres)
+    words = coloured_room.encoder.encode_text(names)
+    entry = coloured_room.memory.principal_queries[0]
+    for thing in objects:
+        read = entry.attention.reconstruct(thing.codes[0][None])[0]
+        name = names[int((words @ read).argmax())]
+        assert bool((thing.gaussians & mask_of(coloured_room, name)).any())
+
+
+def test_views_show_the_object_and_the_last_of_them_dates_it(coloured_room, objects):
+    frames = coloured_room.memory.keyframes
+    for thing in objects:
+        assert thing.views
+        assert thing.last_seen_ns == max(int(frames.stamps_ns[view]) for view in thing.views)
+        T_camera_map = np.linalg.inv(frames.T_map_camera[thing.views[0]])
+        assert (T_camera_map @ np.append(thing.centre, 1))[2] > 0
+
+
+def test_names_that_the_encoder_knows_are_hints(coloured_room):
+    knows = replace(coloured_room.encoder, known_names=tuple(coloured_room.centres))
+    things = find_objects(coloured_room.memory, [coloured_room.encoder, knows])
+    assert {thing.name for thing in things} == set(coloured_room.centres)
+    for thing in things:
+        assert thing.name_probability > 0.5
+        assert np.linalg.norm(thing.centre - coloured_room.centres[thing.name]) < 0.1
+
+
+def test_what_is_called_a_wall_is_no_object(coloured_room):
+    memory = coloured_room.memory
+    wide = replace(ObjectSettings(), max_extent_m=100.0, structure_cosine=1.0)
+    assert len(find_objects(memory, settings=wide)) >= len(coloured_room.centres) + 2
+    knows = replace(coloured_room.encoder, known_names=tuple(coloured_room.centres))
+    assert len(find_objects(memory, [knows], wide)) == len(coloured_room.centres)
+
+
+def test_two_alike_that_do_not_touch_are_two(coloured_room):
+    memory, g = coloured_room.memory, coloured_room.memory.gaussians
+    means = g.means.clone()
+    ball = mask_of(coloured_room, "ball")
+    means[ball & (torch.arange(len(means)) % 2 == 0)] += torch.tensor([0.0, 0.9, 0.0])
+    split = replace(memory, gaussians=replace(g, means=means))
+    assert len(find_objects(split)) == len(coloured_room.centres) + 1
+
+
+def test_several_encoders_are_weighed_together(coloured_room):
+    memory = coloured_room.memory
+    (entry,) = memory.principal_queries
+    blind = replace(entry, queries=torch.zeros_like(entry.queries))
+    both = find_objects(replace(memory, principal_queries=(entry, blind)))
+    assert len(both) == len(coloured_room.centres)
+    assert [len(thing.codes) for thing in both] == [2] * len(both)
+    assert not bool(both[0].codes[1].any())
+
+
+def test_objects_found_in_training_are_not_looked_for_again(coloured_room, objects):
+    assert list_objects(replace(coloured_room.memory, objects=objects[:1])) == objects[:1]
+    assert len(list_objects(coloured_room.memory)) == len(objects)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 5])
+def test_a_place_that_was_hardly_seen_has_no_objects(coloured_room, seen):
+    visibility = torch.zeros(len(coloured_room.names))
+    visibility[:seen] = 1.0
+    assert find_objects(replace(coloured_room.memory, visibility=visibility)) == ()
+
+
+def test_codes_keep_the_cosines_of_what_is_remembered(coloured_room):
+    entry, index = coloured_room.memory.principal_queries[0], torch.arange(0, 2000, 40)
+    codes = codes_of(entry, index)
+    read = torch.nn.functional.normalize(entry.attention.reconstruct(entry.queries[index].float()), dim=1)
+    assert float((codes @ codes.T - read @ read.T).abs().max()) < 0.05  # W keeps 16 of 48 dimensions
+
+
+def test_segments_of_one_gaussian_and_of_none():
+    settings = SegmentSettings()
+    one = Matter(np.zeros(1, np.int64), np.zeros((1, 3)), np.ones(1), np.ones((1, 4), np.float32) / 2)
+    assert segments(one, settings).tolist() == [0]
+    none = Matter(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 4), np.float32))
+    assert len(segments(none, settings)) == 0
+
+
+def test_voxels_count_every_point_once():
+    points = np.random.default_rng(0).uniform(-1, 1, (500, 3))
+    voxels = Voxels.around(points, 0.2)
+    assert voxels.total(np.ones(500)).sum() == 500
+    assert len(voxels) == len(np.unique(np.floor(points / 0.2), axis=0))
