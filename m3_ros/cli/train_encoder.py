@@ -6,9 +6,9 @@ from pathlib import Path
 
 def run(
     directory: Path = Path("runs/encoder"),
-    crops: int = 150_000,
+    crops: int = 60_000,
     cooldown: int = 15_000,
-    rooms: int = 400,
+    rooms: int = 260,
     seed: int = 0,
     start_from: Path | None = None,
     finish: bool = False,
@@ -27,7 +27,7 @@ def run(
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
-    from m3_ros.training.encoder_state import FINISH, is_running
+    from m3_ros.training.encoder_state import FINISH, Start, is_running
     from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
 
     if finish:
@@ -36,7 +36,8 @@ def run(
         if is_running(directory):
             print(f"the training in {directory} cools down and ends soon")
             return 0
-    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, seed=seed, start_from=start_from)
+    start = Start(seed, checkpoint=start_from)
+    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, start=start)
     checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
     if install:

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer
+from m3_ros.files import write_whole
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "embedded.safetensors"
 """The checkpoint that ships with the package."""
@@ -70,14 +69,7 @@ def write_checkpoint(path: Path, network: VisionTransformer, card: EncoderCard) 
     }
     data = save(weights, metadata={_CARD_KEY: json.dumps(asdict(card))})
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".safetensors")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def read_checkpoint(path: Path) -> tuple[VisionTransformer, EncoderCard, str]:

@@ -16,7 +16,7 @@ class LossSettings:
 
     temperature: float = 0.05
     """Scale of cosines in the contrast: smaller sharpens."""
-    naming: float = 0.5
+    naming: float = 1.0
     """Weight of the contrast between the plain names of the kinds."""
     closeness: float = 0.3
     """Weight of the cosine to the mean of the fitting phrases."""
@@ -64,12 +64,8 @@ class PhraseTargets:
 
 def phrase_loss(
     vectors: Float[Tensor, "n D"], thing: Int[Tensor, " n"], targets: PhraseTargets, settings: LossSettings
-) -> tuple[Float[Tensor, ""], Bool[Tensor, " n"]]:
-    """Contrast each unit vector's fitting phrases, one by one, with all wrong ones (InfoNCE with many positives).
-
-    Returns:
-        The loss, and which vectors are nearer to their own kind's name than to any other's.
-    """
+) -> Float[Tensor, ""]:
+    """Contrast each unit vector's fitting phrases, one by one, with all wrong ones (InfoNCE with many positives)."""
     scale = 1 / settings.temperature
     logits = (vectors * scale) @ targets.phrases.T
     negatives = logits + targets.penalty[thing]
@@ -81,7 +77,22 @@ def phrase_loss(
     below = functional.softplus(anchor.amax(dim=1)[row] + gap - positive)
     above = functional.softplus(negatives.topk(settings.hardest, dim=1).values + gap - anchor.mean(dim=1, keepdim=True))
     anchoring = weight @ below + above.mean(dim=1).sum()
-    names, kind = (vectors * scale) @ targets.names.T, targets.kind[thing]
-    naming = functional.cross_entropy(names, kind, reduction="sum")
-    total = contrast + settings.closeness * closeness + settings.anchoring * anchoring + settings.naming * naming
-    return total / len(vectors), names.detach().argmax(dim=1) == kind
+    total = contrast + settings.closeness * closeness + settings.anchoring * anchoring
+    return total / len(vectors)
+
+
+def naming_loss(
+    vectors: Float[Tensor, "n D"],
+    kind: Int[Tensor, " n"],
+    weight: Float[Tensor, " n"],
+    targets: PhraseTargets,
+    settings: LossSettings,
+) -> tuple[Float[Tensor, ""], Bool[Tensor, " n"]]:
+    """Contrast the plain names of the kinds: cheap enough for every labelled vector of a batch.
+
+    Returns:
+        The weighted mean loss, and which vectors are nearer to their own kind's name than to any other's.
+    """
+    names = vectors @ targets.names.T / settings.temperature
+    losses = functional.cross_entropy(names, kind, reduction="none")
+    return (losses * weight).sum() / weight.sum(), names.detach().argmax(dim=1) == kind

@@ -2,9 +2,8 @@
 
 import copy
 import fcntl
-import os
+import io
 import pickle
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from m3_ros.errors import TrainingError
 from m3_ros.features.checkpoint import read_checkpoint
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer
+from m3_ros.files import write_whole
 
 _AVERAGED_STEPS = 1000
 FINISH = "finish"
@@ -47,28 +47,40 @@ class TrainingState:
         torch._foreach_lerp_([ours[n] for n in names], [theirs[n] for n in names], 1 - keep)
 
 
-def new_state(sizes: VisionSettings, seed: int, learning_rate: float, start_from: Path | None = None) -> TrainingState:
+@dataclass(frozen=True)
+class Start:
+    """What a training starts with."""
+
+    seed: int = 0
+    """Seed of what starts at random."""
+    learning_rate: float = 1e-3
+    """Largest step of AdamW."""
+    checkpoint: Path | None = None
+    """A checkpoint of the same sizes whose weights are the first; None: random ones."""
+
+
+def new_state(sizes: VisionSettings, start: Start) -> TrainingState:
     """Make a network with random weights, or with those of a checkpoint of the same sizes.
 
     Raises:
         EncoderError: the checkpoint cannot be read.
         TrainingError: the checkpoint has other sizes.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(start.seed)
     network = VisionTransformer(sizes)
-    if start_from is not None:
-        trained, card, _ = read_checkpoint(start_from)
+    if start.checkpoint is not None:
+        trained, card, _ = read_checkpoint(start.checkpoint)
         if card.network != sizes:
-            raise TrainingError(f"{start_from} has sizes {card.network}, not {sizes}: start from another checkpoint")
+            raise TrainingError(
+                f"{start.checkpoint} has sizes {card.network}, not {sizes}: start from another checkpoint"
+            )
         network.load_state_dict(trained.state_dict())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": 0.05},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=start.learning_rate, betas=(0.9, 0.98), fused=True)
     return TrainingState(network, copy.deepcopy(network).eval(), optimiser)
 
 
@@ -83,13 +95,9 @@ def save_state(path: Path, state: TrainingState) -> None:
         "cooling_from": state.cooling_from,
         "skill": state.skill,
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        torch.save(parts, temporary)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save(parts, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def load_state(path: Path, state: TrainingState) -> TrainingState:

@@ -21,15 +21,18 @@ from m3_ros.features.vocabulary import BACKGROUND_KINDS, BACKGROUND_PHRASES, pla
 from m3_ros.training.encoder_captions import Captions, Thing, build_captions
 from m3_ros.training.encoder_crops import CropBatch, CropSettings, CropStream
 from m3_ros.training.encoder_data import FIRST_TRAINING_SEED, RoomSettings, generate_rooms, read_room
-from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, phrase_loss
+from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, naming_loss, phrase_loss
 from m3_ros.training.encoder_metrics import measure_rooms
-from m3_ros.training.encoder_state import FINISH, TrainingState, alone_in, load_state, new_state, save_state
+from m3_ros.training.encoder_state import FINISH, Start, TrainingState, alone_in, load_state, new_state, save_state
 from m3_ros.training.progress import CancelCheck, never_cancelled
 
 log = logging.getLogger(__name__)
 
 LEFT_OUT = ("armchair/tub",)
 """Shapes kept out of training: they measure what a shape never seen is worth."""
+
+UNSEEN = "unseen rooms"
+"""The row of figures that counts: rooms of the test seeds, with all that training left in."""
 
 LIMITS = (
     "Knows the kinds of household things listed here as the simulated world draws them, by their names and near "
@@ -44,11 +47,11 @@ LIMITS = (
 class EncoderTrainingSettings:
     """How long and on what the embedded encoder is trained."""
 
-    crops: int = 150_000
+    crops: int = 60_000
     """Crops to learn from: what a training is long by, whatever else the machine does meanwhile."""
     cooldown: int = 15_000
     """The last crops, over which the steps shrink to nothing."""
-    rooms: int = 400
+    rooms: int = 260
     """Number of generated rooms."""
     first_seed: int = FIRST_TRAINING_SEED
     """Seed of the first room; the others follow."""
@@ -58,8 +61,8 @@ class EncoderTrainingSettings:
     """Pictures of each test room."""
     room: RoomSettings = field(default_factory=lambda: RoomSettings(left_out=LEFT_OUT))
     """What the rooms look like."""
-    start_from: Path | None = None
-    """A checkpoint of the same sizes whose weights are the first; None: random ones."""
+    start: Start = field(default_factory=Start)
+    """First weights and largest steps."""
     crop: CropSettings = field(default_factory=CropSettings)
     """What the crops look like."""
     network: VisionSettings = field(default_factory=VisionSettings)
@@ -70,8 +73,6 @@ class EncoderTrainingSettings:
     """Crops per step: few, since steps are what a short training lacks."""
     cells: int = 1024
     """Patches per step, drawn so that small and rare things get their share."""
-    learning_rate: float = 1e-3
-    """Largest step of AdamW."""
     background_weight: float = 0.3
     """Odds of floor, wall and ceiling against things."""
     threads: int = 2
@@ -80,8 +81,6 @@ class EncoderTrainingSettings:
     """Processes that cut crops; 0: in this one."""
     save_every: int = 300
     """Steps between saved states; an interrupted training goes on from there."""
-    seed: int = 0
-    """Seed of weights and crops."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _train(
     cancelled: CancelCheck,
 ) -> Path:
     targets = _targets(directory / "train", seeds, settings)
-    fresh = new_state(settings.network, settings.seed, settings.learning_rate, settings.start_from)
+    fresh = new_state(settings.network, settings.start)
     state = load_state(directory / "state.pt", fresh)
     path, saved = directory / "embedded.safetensors", state.step
 
@@ -222,7 +221,7 @@ def test_rows(seeds: tuple[int, ...], room: RoomSettings) -> dict[str, tuple[tup
     kinds = {name.partition("/")[0] for name in LEFT_OUT}
     shapes = tuple(f"{kind}/{shape}" for kind in sorted(kinds) for shape in dict.fromkeys(KINDS[kind].shapes))
     return {
-        "unseen rooms": (seeds, replace(room, left_out=LEFT_OUT)),
+        UNSEEN: (seeds, replace(room, left_out=LEFT_OUT)),
         "demo room": ((DEMO_SEED,), replace(room, complete=True, left_out=())),
         f"unseen shape {' '.join(LEFT_OUT)}".replace("/", " "): (
             seeds,
@@ -241,9 +240,9 @@ def _card(
         (min(seeds), max(seeds)),
         len(seeds),
         state.images,
-        settings.seed,
+        settings.start.seed,
         LIMITS,
-        started_from=settings.start_from.name if settings.start_from else "",
+        started_from=settings.start.checkpoint.name if settings.start.checkpoint else "",
         left_out=settings.room.left_out,
     )
 
@@ -282,8 +281,8 @@ def _optimise(
     state: TrainingState, targets: _Targets, directory: Path, seeds: tuple[int, ...], settings: EncoderTrainingSettings
 ) -> Iterator[EncoderProgress]:
     """Take steps to the end; yields a report every now and then."""
-    crops = CropStream(directory / "train", seeds, settings.batch, settings.seed + 7919 * state.step, settings.crop)
-    workers = settings.loader_processes
+    seed, workers = settings.start.seed + 7919 * state.step, settings.loader_processes
+    crops = CropStream(directory / "train", seeds, settings.batch, seed, settings.crop)
     loader = DataLoader(
         crops,
         batch_size=None,
@@ -320,15 +319,19 @@ def _step(
 ) -> tuple[float, float]:
     """Take one step; returns the loss and the share of the cells that were named right."""
     for group in state.optimiser.param_groups:
-        group["lr"] = settings.learning_rate * pace
+        group["lr"] = pace * settings.start.learning_rate
     state.network.train()
-    cells = _draw_cells(batch, _odds(state, targets), settings.cells)
+    instances, weight = _labelled(batch, _odds(state, targets))
+    labelled = weight.nonzero()[:, 0]
     with torch.autocast("cpu", torch.bfloat16, enabled=prefers_bf16()):
         seen = state.network.features(normalise(batch.images.permute(0, 3, 1, 2)))
-        vectors = state.network.head(seen.flatten(0, 2)[cells])
+        vectors = state.network.head(seen.flatten(0, 2)[labelled])
     vectors = functional.normalize(vectors.float(), dim=-1)
-    thing = targets.thing_of_instance[batch.instances.flatten()[cells]]
-    loss, named = phrase_loss(vectors, thing, targets.phrases, settings.loss)
+    thing, weight = targets.thing_of_instance[instances[labelled]], weight[labelled]
+    drawn = torch.multinomial(weight, min(settings.cells, len(weight)))
+    naming, named = naming_loss(vectors, targets.phrases.kind[thing], weight, targets.phrases, settings.loss)
+    loss = phrase_loss(vectors[drawn], thing[drawn], targets.phrases, settings.loss) + settings.loss.naming * naming
+    thing, named = thing[drawn], named[drawn]
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
@@ -357,12 +360,14 @@ def _remember_skill(
         state.skill[targets.kinds[index]] = before + 0.03 * (float(right[index] / seen[index]) - before)
 
 
-def _draw_cells(batch: CropBatch, odds: Float[Tensor, " instances"], count: int) -> Int[Tensor, " n"]:
-    """Draw cells: each instance of a picture by the root of its size and its odds, cells on outlines less."""
+def _labelled(batch: CropBatch, odds: Float[Tensor, " instances"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return the instance of each cell and what it counts.
+
+    An instance of a picture counts by the root of its size and its odds, cells on outlines less or not at all.
+    """
     instances = batch.instances.flatten().long()
     picture = torch.arange(len(batch.images)).repeat_interleave(batch.instances[0].numel())
     keys = picture * (len(odds) + 1) + instances + 1
     _, inverse, sizes = torch.unique(keys, return_inverse=True, return_counts=True)
     weight = ((batch.coverage.flatten() - 0.4) / 0.5).clamp(0, 1) * sizes[inverse].float() ** -0.5
-    weight = weight * odds[instances.clamp(min=0)] * (instances >= 0)
-    return torch.multinomial(weight, min(count, int((weight > 0).sum())))
+    return instances, weight * odds[instances.clamp(min=0)] * (instances >= 0)
