@@ -1,15 +1,19 @@
 """`m3 bench encoder`: what the embedded encoder sees in rooms it was not trained on, and how fast."""
 
+import dataclasses
 import json
 import logging
-import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from m3_ros.cli.bench_document import machine, plain
 from m3_ros.errors import M3Error
+
+if TYPE_CHECKING:
+    from m3_ros.evaluation.encoder_benchmark import Rows
 
 
 def run(
@@ -30,18 +34,10 @@ def run(
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
 
     logging.getLogger("m3_ros.sim").setLevel(logging.WARNING)
-    rows = bench_encoder(
-        parse_seeds(seeds),
-        views,
-        checkpoint or EMBEDDED_CHECKPOINT,
-        progress=_say,
-    )
+    measured = checkpoint or EMBEDDED_CHECKPOINT
+    rows = bench_encoder(parse_seeds(seeds), views, measured, progress=lambda row: print(row, "...", file=sys.stderr))
     if json_document:
-        document = {
-            row: {n: {"value": None if math.isnan(m.value) else m.value, "count": m.count} for n, m in figures.items()}
-            for row, figures in rows.items()
-        }
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print(json.dumps(as_document(rows), indent=1, allow_nan=False))
         return 0
     for row, figures in rows.items():
         print(row)
@@ -50,8 +46,13 @@ def run(
     return 0
 
 
-def _say(row: str) -> None:
-    sys.stderr.write(f"{row} ...\n")
+def as_document(rows: "Rows") -> dict[str, Any]:
+    """Return the figures of unseen rooms by name, {"value", "count"} each, and the further rows beside them."""
+    from m3_ros.training.encoder_training import UNSEEN
+
+    records = {row: {n: dataclasses.asdict(m) for n, m in figures.items()} for row, figures in rows.items()}
+    document: dict[str, Any] = plain({**machine(), **records.pop(UNSEEN), "rows": records})
+    return document
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT, Measurement
 from m3_ros.features.embedded import EmbeddedEncoder
 from m3_ros.training.encoder_data import RoomSettings, generate_rooms, read_room
 from m3_ros.training.encoder_metrics import measure_rooms
-from m3_ros.training.encoder_training import LEFT_OUT, test_rows
+from m3_ros.training.encoder_training import LEFT_OUT, UNSEEN, test_rows
 
 FIGURES = (
     *("patch_top1", "patch_top1_objects", "miou", "localisation", "localisation_synonyms", "localisation_colours"),
@@ -35,7 +35,8 @@ encoder.encode_image(np.zeros((240, 320, 3), np.uint8))
 print(perf_counter() - start)
 """
 
-Rows = dict[str, dict[str, Measurement]]
+Figures = dict[str, Measurement]
+Rows = dict[str, Figures]
 ProgressHook = Callable[[str], None]
 
 
@@ -47,6 +48,8 @@ def bench_encoder(
     progress: ProgressHook | None = None,
 ) -> Rows:
     """Measure a checkpoint on the rooms of some seeds, on the demo room, and on rooms with the shapes left out.
+
+    The first row holds all of `FIGURES` and the speed; the others say what they are of.
 
     Args:
         seeds: Rooms to generate; none of its training.
@@ -72,15 +75,15 @@ def bench_encoder(
             ready = generate_rooms(place, rooms, settings)
             found = measure_rooms(checkpoint, [read_room(place, seed) for seed in ready])
             figures[row] = _of_kinds(found) if row.startswith("unseen shape") else {n: found[n] for n in FIGURES}
-            if row == "unseen rooms":
+            if row == UNSEEN:
                 figures["shapes of training"] = _of_kinds(found)
     if progress:
         progress("speed")
-    figures["speed"] = {"images_per_s": images_per_s(checkpoint), "first_feature_s": first_feature_s(checkpoint)}
-    return figures
+    speed = {"images_per_s": images_per_s(checkpoint), "first_feature_s": first_feature_s(checkpoint)}
+    return {**figures, UNSEEN: {**speed, **figures[UNSEEN]}}
 
 
-def _of_kinds(found: dict[str, Measurement]) -> dict[str, Measurement]:
+def _of_kinds(found: Figures) -> Figures:
     """Pick the figures of the kinds that have a shape left out of training."""
     kinds = sorted({shape.partition("/")[0] for shape in LEFT_OUT})
     names = [f"{figure} of {kind}" for kind in kinds for figure in ("patch_top1", "localisation")]
