@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -25,6 +25,7 @@ def run(
     box: tuple[float, float, float, float] | None = None,
     point: tuple[float, float] | None = None,
     encoder: str = "",
+    head: Literal["attention", "linear"] = "attention",
     top_k: int = 1,
     min_probability: float | None = None,
     negatives: tuple[str, ...] = (),
@@ -40,10 +41,11 @@ def run(
         box: Where it is in that picture: LEFT TOP RIGHT BOTTOM [px]; default: all of the picture.
         point: A pixel on it instead of a box: U V [px].
         encoder: Encoder to ask, as NAME or NAME:SOURCE; default: the first in the memory that has words.
+        head: What each Gaussian is read out by: its memory attention, or the linear head if the memory keeps one.
         top_k: Most places wanted for each.
         min_probability: Places below this are no answers; default: the package's threshold.
         negatives: Phrases that it is not.
-        picture: Write the map from above with the answers, and the best view of the first with its relevancy, here.
+        picture: Write the map from above with the answers, and beside it the best view of each with its relevancy.
         json_lines: One JSON object a question instead of words.
     """
     from m3_ros.errors import QueryError
@@ -55,7 +57,7 @@ def run(
     if like is None and (box is not None or point is not None):
         raise QueryError("--box and --point say where a thing is in a picture: give it with --like PICTURE")
     rgb = None if like is None else read_picture(like)
-    finder = Finder.open(memory, encoder)
+    finder = Finder.open(memory, encoder, head=head)
     floor = NavigationMap.from_memory(finder.memory)
     answers: list[Answered] = []
     shown = None
@@ -138,6 +140,7 @@ def as_record(answer: "Answer", stand: "Approach | None") -> dict[str, object]:
         "status": answer.status.name,
         "message": answer.message,
         "seconds": round(answer.seconds, 4),
+        "head": answer.head,
         "candidates": [
             {
                 "probability": round(c.probability, 4),

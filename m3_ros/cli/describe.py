@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+
     from m3_ros.geometry.pose import Transform
     from m3_ros.memory import SpatialMemory
     from m3_ros.query.description import Describer
@@ -31,7 +35,8 @@ def run(
         prompt: What to say about the view, or a question.
         at: Pose of a level camera in the map: X Y Z [m] YAW [rad].
         keyframe: Number of the keyframe to look from where no pose is given.
-        compare: Recording of the memory: also read the keyframe's true picture, and say how far the two agree.
+        compare: Recording of the memory: also read the true picture of the keyframe, or of the one nearest to the pose
+            given, and say how far the two agree.
         encoder: Multimodal encoder to use; default: the one in the memory.
         max_tokens: Most tokens to say.
         as_json: One JSON object instead of words.
@@ -42,16 +47,17 @@ def run(
     frames = describer.memory.keyframes
     if not 0 <= keyframe < len(frames):
         raise QueryError(f"the memory has keyframes 0 to {len(frames) - 1}; got {keyframe}")
-    if at is not None and compare is not None:
-        raise QueryError("only a keyframe has a true picture to compare with: leave out --at, or --compare")
     pose = frames.T_map_camera[keyframe] if at is None else level_pose(*at)
-    camera = frames.cameras[keyframe]
     if compare is not None:
-        frame = find_frame(compare, int(frames.stamps_ns[keyframe]))
-        agreement = describer.compare(frame.rgb, camera, pose, prompt, max_tokens)
-        print(json.dumps(dataclasses.asdict(agreement)) if as_json else _words(dataclasses.asdict(agreement)))
+        number, metres, radians = nearest(frames.T_map_camera, pose)
+        frame = find_frame(compare, int(frames.stamps_ns[number]))
+        agreement = describer.compare(
+            frame.rgb, frames.cameras[number], frames.T_map_camera[number], prompt, max_tokens
+        )
+        told = {"keyframe": number, "away_m": metres, "turned_rad": radians, **dataclasses.asdict(agreement)}
+        print(json.dumps(told) if as_json else _words(told))
         return 0
-    said = describer.describe(camera, pose, prompt, max_tokens)
+    said = describer.describe(frames.cameras[keyframe], pose, prompt, max_tokens)
     print(json.dumps(dataclasses.asdict(said)) if as_json else said.text)
     return 0
 
@@ -64,6 +70,17 @@ def level_pose(x: float, y: float, z: float, yaw: float) -> "Transform":
 
     eye = np.array([x, y, z])
     return look_at(eye, eye + np.array([np.cos(yaw), np.sin(yaw), 0.0]))
+
+
+def nearest(poses: "Float[NDArray[np.float64], 'N 4 4']", pose: "Transform") -> tuple[int, float, float]:
+    """Return which pose is nearest, how far it is [m] and how much turned [rad]; one radian counts as one metre."""
+    import numpy as np
+
+    metres = np.linalg.norm(poses[:, :3, 3] - pose[:3, 3], axis=1)
+    cosines = (np.einsum("nij,ij->n", poses[:, :3, :3], pose[:3, :3]) - 1) / 2
+    radians = np.arccos(cosines.clip(-1, 1))
+    number = int((metres + radians).argmin())
+    return number, float(metres[number]), float(radians[number])
 
 
 def find_frame(recording: Path, stamp_ns: int) -> "Frame":
@@ -110,6 +127,7 @@ def _multimodal_name(memory: "SpatialMemory") -> str:
 
 def _words(agreement: dict[str, object]) -> str:
     return (
+        f"keyframe {agreement['keyframe']}, {agreement['away_m']:.2f} m and {agreement['turned_rad']:.2f} rad away\n"
         f"memory:  {agreement['rendered_text']}\npicture: {agreement['true_text']}\n"
         f"token cosine {agreement['cosine']:.3f} over {agreement['cells']} cells, same next word "
         f"{agreement['same_words']:.0%}, divergence {agreement['divergence']:.3f} nat"

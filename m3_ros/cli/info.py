@@ -1,12 +1,14 @@
 """`m3 info PATH`: what a recording or a memory holds."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 if TYPE_CHECKING:
-    from m3_ros.memory import MemoryObject
+    from m3_ros.memory import MemoryObject, PrincipalQueries
+    from m3_ros.memory.archive import StoredTensor
 
 
 def run(path: Annotated[Path, tyro.conf.Positional]) -> int:
@@ -24,25 +26,63 @@ def run(path: Annotated[Path, tyro.conf.Positional]) -> int:
 
 def _memory(path: Path) -> None:
     from m3_ros.memory import list_objects, load_memory
+    from m3_ros.memory.archive import MANIFEST, stored_tensors
 
-    memory = load_memory(path)
-    size = sum(file.stat().st_size for file in path.iterdir() if file.is_file()) / 1e6
+    memory, stored = load_memory(path), stored_tensors(path)
+    sizes = {role: sum(tensor.bytes for tensor in group.values()) for role, group in stored.items()}
+    objects = list_objects(memory)
     print(f"{path}: memory in frame {memory.map_frame!r} of {memory.provenance.recording}, {memory.provenance.created}")
     print(
-        f"  {size:.1f} MB, {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; "
-        f"{len(memory.keyframes)} keyframes"
+        f"  {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; {len(memory.keyframes)} keyframes"
     )
     print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; settings {memory.provenance.settings}")
-    for entry in memory.principal_queries:
-        bank = entry.attention.bank
-        print(
-            f"  {entry.encoder_name} {entry.encoder_version[:12]}: {len(bank)} components of {bank.dim}, "
-            f"queries of {entry.attention.query_dim}, tau {entry.attention.tau:g}"
-        )
-    objects = list_objects(memory)
+    for walk in memory.walks:
+        print(f"  walk {walk.name!r} of {walk.keyframes} keyframes, which can be taken away")
+    sizes[f"{MANIFEST} with the views of objects"] = (path / MANIFEST).stat().st_size
+    print(f"  {sum(sizes.values()) / 1e6:.2f} MB: {_spent(sizes)}")
+    for number, entry in enumerate(memory.principal_queries):
+        print("\n".join(f"  {line}" for line in _encoder_lines(entry, stored[f"encoder_{number}"])))
     print(f"  {len(objects)} objects" + (":" if objects else ""))
     for thing in objects:
         print(f"  {_words(thing)}")
+
+
+def _encoder_lines(entry: "PrincipalQueries", stored: "Mapping[str, StoredTensor]") -> list[str]:
+    """Say what an encoder remembers, how well its components stand for what it saw, and what that takes."""
+    bank, coverage = entry.attention.bank, entry.attention.bank.coverage
+    sizes: dict[str, int] = {}
+    for name, tensor in stored.items():
+        part = _PARTS.get(name, name)
+        sizes[part] = sizes.get(part, 0) + tensor.bytes
+    precision = {"F16": "half precision", "I8": "eight bits"}.get(stored["queries"].dtype, stored["queries"].dtype)
+    linear = "" if entry.linear is None else f", linear head of {entry.linear.index.shape[1]} components each"
+    kind = (
+        f"{entry.encoder_name} {entry.encoder_version[:12]}: {len(bank)} components of {bank.dim}, "
+        f"queries of {entry.attention.query_dim} in {precision}, tau {entry.attention.tau:.3g}{linear}"
+    )
+    chosen = (
+        f"    chosen by {bank.method}, theta {bank.theta:.3f}{', lowered by the cap' if bank.capped else ''}; "
+        f"coverage mean {coverage.mean:.3f}, min {coverage.minimum:.3f}, "
+        f"{coverage.share_below:.2%} of {coverage.count} features below theta"
+    )
+    return [kind, chosen, f"    {sum(sizes.values()) / 1e6:.2f} MB: {_spent(sizes)}"]
+
+
+_PARTS = {
+    **dict.fromkeys(("queries", "query_scales", "norms", "consistency"), "queries"),
+    **dict.fromkeys(("W", "own_keys"), "W and keys"),
+    "components": "bank",
+    "sources": "sources of the bank",
+    **dict.fromkeys(("to_query", "correction", "min_weight"), "what walks are added with"),
+    **dict.fromkeys(("code_index", "code_weights", "code_scales"), "linear head"),
+}
+"""What the tensors of an encoder are for, by name."""
+
+
+def _spent(sizes: Mapping[str, int]) -> str:
+    """List what bytes are spent on, the most first."""
+    ranked = sorted(sizes.items(), key=lambda item: item[1], reverse=True)
+    return ", ".join(f"{name} {size / 1e6:.2f}" for name, size in ranked)
 
 
 def _words(thing: "MemoryObject") -> str:

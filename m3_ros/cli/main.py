@@ -1,6 +1,7 @@
 """`m3`: the entry point. A command is one function in one file and one line in COMMANDS."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except M3Error as error:
         sys.stderr.write(f"m3 {name}: {error}\n")
         return 1
+    except BrokenPipeError:  # `m3 info memory | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         sys.stderr.write(f"m3 {name}: stopped\n")
         return 130

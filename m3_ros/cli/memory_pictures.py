@@ -42,13 +42,30 @@ def renders_beside_truth(memory: SpatialMemory, frames: Sequence[Frame], columns
     return contact_sheet(rows)
 
 
+_PIXELS_PER_CELL = 4
+"""In the paper's order: what lies in a cell is blended, then asked."""
+
+
 def relevancy_view(finder: Finder, question: str | Float[torch.Tensor, " D"], view: int) -> Image:
-    """Draw where a phrase, or the vector of a visual prompt, lights up in the memory's render of one keyframe."""
+    """Draw where a phrase, or the vector of a visual prompt, lights up in the memory's render of one keyframe.
+
+    Each Gaussian is asked by itself, as for an answer, and then drawn.
+    """
     keyframes = finder.memory.keyframes
     camera, T = keyframes.cameras[view], keyframes.T_map_camera[view]
     relevancy = finder.relevancy(question) if isinstance(question, str) else finder.likeness(question)
     heat = splat(finder.memory, relevancy.probability.float()[:, None], camera, T)[..., 0]
     return heat_overlay(to_bytes(splat(finder.memory, None, camera, T)), heat)
+
+
+def relevancy_view_by_pixel(finder: Finder, phrase: str, view: int) -> Image:
+    """Draw the same in the paper's order: queries are blended into pixels, and then the pixels are asked."""
+    keyframes = finder.memory.keyframes
+    camera, T = keyframes.cameras[view], keyframes.T_map_camera[view]
+    rows, columns = (max(1, size // _PIXELS_PER_CELL) for size in (camera.height, camera.width))
+    heat = finder.relevancy_in_view(phrase, camera, T, rows, columns)[None, None]
+    whole = torch.nn.functional.interpolate(heat, (camera.height, camera.width), mode="bilinear", align_corners=False)
+    return heat_overlay(to_bytes(splat(finder.memory, None, camera, T)), whole[0, 0].numpy())
 
 
 def draw_map(
@@ -87,5 +104,14 @@ def draw_answers(
     for number, (answer, _) in enumerate(answers):
         if answer.candidates and answer.candidates[0].views:
             name = f"{path.stem}_{'_'.join(answer.text.split())}.png"
-            question = shown if number == 0 and shown is not None else subject(answer.text)
-            save_png(path.with_name(name), relevancy_view(finder, question, answer.candidates[0].views[0]))
+            save_png(path.with_name(name), _evidence(finder, answer, shown if number == 0 else None))
+
+
+def _evidence(finder: Finder, answer: Answer, shown: Float[torch.Tensor, " D"] | None) -> Image:
+    """Draw the best view of an answer with its relevancy, by Gaussian and, where it was asked in words, by pixel."""
+    view, phrase = answer.candidates[0].views[0], subject(answer.text)
+    question = phrase if shown is None else shown
+    rows = [("Gaussians asked, then drawn (the answer)", [relevancy_view(finder, question, view)])]
+    if shown is None:
+        rows.append(("drawn, then pixels asked (the paper)", [relevancy_view_by_pixel(finder, phrase, view)]))
+    return contact_sheet(rows)

@@ -63,8 +63,7 @@ class LocalCaptioner:
         template = getattr(processor, "chat_template", None)
         self.version = fingerprint(network, (template, PROMPT, _MAX_TOKENS, processor.image_processor.to_dict(), 1))
         """Fingerprint of weights, preprocessing and prompt."""
-        dtype = torch.bfloat16 if compute.bf16 else torch.float32
-        self._network: Any = network.eval().requires_grad_(requires_grad=False).to(compute.device, dtype)
+        self._network: Any = compute.cast(network)
         self._processor, self._chats = processor, bool(template)
 
     @torch.inference_mode()

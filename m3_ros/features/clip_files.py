@@ -8,7 +8,7 @@ from typing import Any
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.torchvision_door import ensure_torchvision
-from m3_ros.features.weights import looks_like_path, missing_weights, model_folder
+from m3_ros.features.weights import get_again, looks_like_path, missing_weights, model_folder
 
 _CONFIG = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -115,15 +115,15 @@ def _read_parts(
         (together / name).symlink_to(checkpoint.resolve())
         whole = {"model_cfg": config, "preprocess_cfg": preprocessing}
         (together / _CONFIG).write_text(json.dumps(whole), encoding="utf-8")
-        return _read_folder(open_clip, together, f"the checkpoint {checkpoint}")
+        return _read_folder(open_clip, together, checkpoint)
 
 
-def _read_folder(open_clip: Any, folder: Path, called: str = "") -> ClipModel:
+def _read_folder(open_clip: Any, folder: Path, weights: Path | None = None) -> ClipModel:
+    """Read a folder, put together around `weights` where these are given."""
     import pickle
 
     from safetensors import SafetensorError
 
-    called = called or str(folder)
     try:
         model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
         return ClipModel(model, open_clip.get_tokenizer(f"local-dir:{folder}"))
@@ -138,6 +138,6 @@ def _read_folder(open_clip: Any, folder: Path, called: str = "") -> ClipModel:
         pickle.UnpicklingError,
     ) as error:
         raise EncoderError(
-            f"{called} cannot be read as an OpenCLIP model ({error}): download it anew, or name the model that the "
-            "weights were made for"
+            f"{weights or folder} cannot be read as an OpenCLIP model ({error}): name the model that the weights were "
+            f"made for, or {get_again(weights or folder)}"
         ) from error

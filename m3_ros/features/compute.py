@@ -39,6 +39,11 @@ class Compute:
                     module.to(torch.bfloat16)
         return network
 
+    def cast(self, network: nn.Module) -> nn.Module:
+        """Put a language model on the device as a whole: such models keep their own sums in float32."""
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        return network.eval().requires_grad_(False).to(self.device, dtype)
+
     def autocast(self) -> torch.autocast:
         """Return the context in which a prepared network runs: sums stay in float32."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)

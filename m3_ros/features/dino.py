@@ -1,23 +1,19 @@
 """DINOv2 and DINOv3 through transformers: how things look, patch by patch over the whole picture. No words."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.compute import Compute
-from m3_ros.features.encoder import FeatureMap
-from m3_ros.features.patch_encoding import encode_patches
+from m3_ros.features.patch_encoding import PatchEncoder
 from m3_ros.features.pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from m3_ros.features.pretrained import load_pretrained
-from m3_ros.features.weights import fingerprint, model_folder
+from m3_ros.features.weights import fingerprint, get_again, model_folder
 
 DEFAULT_DINOV2 = "facebook/dinov2-base"
 DEFAULT_DINOV3 = "facebook/dinov3-vitb16-pretrain-lvd1689m"
@@ -28,7 +24,7 @@ _METHOD = "last hidden state, patches only, 1"
 _UNUSED = {"embeddings.mask_token"}
 
 
-class DinoEncoder:
+class DinoEncoder(PatchEncoder):
     """Tells what looks alike; it answers pictures, not words."""
 
     known_names: tuple[str, ...] = ()
@@ -38,34 +34,12 @@ class DinoEncoder:
 
     def __init__(self, name: str, network: Any, preprocessing: Preprocessing, compute: Compute | None = None) -> None:
         """Take a network of transformers that gives a last hidden state: class token, registers, patches."""
+        super().__init__(preprocessing, compute or Compute())
         self.name = name
         self.dim = int(network.config.hidden_size)
         self.version = fingerprint(network, (_METHOD, preprocessing))
-        self._preprocessing, self._compute = preprocessing, compute or Compute()
         self._prefix = 1 + int(getattr(network.config, "num_register_tokens", 0))
         self._network: Any = self._compute.prepare(network)
-
-    @property
-    def device(self) -> str:
-        """Torch device that it computes on."""
-        return self._compute.device
-
-    @property
-    def batch_size(self) -> int:
-        """Number of images worth encoding at once."""
-        return self._compute.batch_size
-
-    def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
-        """Encode one image, a vector for each patch, not normalised.
-
-        Raises:
-            EncoderError: the image is not 8-bit RGB.
-        """
-        return self.encode_images([rgb])[0]
-
-    def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
-        """Encode images of any sizes, in order; those of one size go through the network together."""
-        return encode_patches(images, self._preprocessing, self._compute, self._patches)
 
     def _patches(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
         tokens: Tensor = self._network(pixel_values=pixels).last_hidden_state
@@ -110,7 +84,7 @@ def _load(encoder: str, source: str, default: str, families: tuple[str, ...], co
     network, report = load_pretrained("AutoModel", folder, encoder, dtype=torch.float32, output_loading_info=True)
     missing = set(report["missing_keys"]) - _UNUSED
     if missing:
-        raise EncoderError(f"{folder} lacks {len(missing)} weights of its {encoder}: download it again")
+        raise EncoderError(f"{folder} lacks {len(missing)} weights of its {encoder}: {get_again(folder)}")
     preprocessing = _preprocessing(folder, int(network.config.patch_size), encoder)
     return DinoEncoder(f"{encoder}:{source}" if source else encoder, network, preprocessing, compute)
 
@@ -129,5 +103,7 @@ def _json(path: Path, encoder: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EncoderError(f"{path.parent} is no folder of a {encoder} model ({error}): download it again") from error
+        raise EncoderError(
+            f"{path.parent} is no folder of a {encoder} model ({error}): {get_again(path.parent)}"
+        ) from error
     return content if isinstance(content, dict) else {}

@@ -10,6 +10,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m3_ros.errors import EncoderError
+
+OPEN_BACKGROUND = ("object", "things", "stuff", "texture", "wall", "floor", "ceiling")
+"""What a query is weighed against where the vocabulary is open: words for anything, and the surfaces of a room."""
+
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -35,8 +40,8 @@ class FeatureMap:
     def at(self, u: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " n"]]:
         """Sample the nearest cell at pixels (u right, v down; centres at +0.5); returns vectors and validity."""
         h, w = self.valid.shape
-        j = (u * (w / self.image_size[0])).long().clamp(0, w - 1)
-        i = (v * (h / self.image_size[1])).long().clamp(0, h - 1)
+        j = (u * w / self.image_size[0]).long().clamp(0, w - 1)
+        i = (v * h / self.image_size[1]).long().clamp(0, h - 1)
         valid = self.valid[i, j]
         if self.index is None:
             return self.features[i, j], valid
@@ -52,7 +57,11 @@ class FeatureMap:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A model that turns pixels, and words, into vectors of one space."""
+    """A model that turns pixels, and words, into vectors of one space.
+
+    An encoder may also bring the `temperature` and `same_cosine` of its space, which `RelevancySettings` explains, and
+    the `device` that it computes on.
+    """
 
     @property
     def name(self) -> str:
@@ -129,3 +138,13 @@ def unit(x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
     """Scale vectors to length one; zero stays zero."""
     length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / length.clamp(min=1e-12)
+
+
+def check_texts(texts: list[str]) -> None:
+    """Refuse what cannot be asked for.
+
+    Raises:
+        EncoderError: a text is empty.
+    """
+    if any(not text.strip() for text in texts):
+        raise EncoderError("an empty text has no embedding: ask for a thing, such as 'chair'")

@@ -5,15 +5,32 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from math import nan
 from pathlib import Path
+from time import monotonic
 
 from m3_ros.features.encoder import BatchEncoder, Encoder, FeatureMap
 from m3_ros.features.feature_cache import cache_path, read_map, rounded, write_map
 from m3_ros.features.ray_extraction import Images, encode_batch, encode_on_cluster
 from m3_ros.recording.frame import Frame
 
-ProgressHook = Callable[[int], None]
-"""Told after each frame how many are done."""
+
+@dataclass(frozen=True)
+class Extracted:
+    """How far an extraction is."""
+
+    done: int
+    """Frames whose maps were given."""
+    encode_s: float
+    """Seconds that a frame took which the cache did not hold, on average; nan before the first one."""
+
+    def eta_s(self, frames: int) -> float:
+        """Return the seconds left of so many frames, should the cache hold none of the rest; nan: unknown."""
+        return (frames - self.done) * self.encode_s if frames > self.done else 0.0
+
+
+ProgressHook = Callable[[Extracted], None]
+"""Told after each frame."""
 
 
 def extract(
@@ -34,7 +51,7 @@ def extract(
         frames: read as they are needed.
         encoder: sees as many frames at once as it says are worth it.
         cache_dir: where maps are kept; None: nowhere.
-        progress: told how many frames are done.
+        progress: told after each frame how many are done, and how long one takes that must be encoded.
         ray_address: the Ray cluster to work on, such as "10.0.0.5:6379"; None: in this process.
 
     Raises:
@@ -47,14 +64,30 @@ def extract(
             planned.append(window)
             yield [window.frames[i].rgb for i in window.missing]
 
-    done = 0
+    done, pace = 0, _Pace()
     with closing(_encode_all(batches(), encoder, ray_address)) as encoded:
         for maps in encoded:
+            pace.encoded += len(maps)
             for seen in planned.popleft().complete(maps):
                 yield seen
                 done += 1
                 if progress:
-                    progress(done)
+                    progress(Extracted(done, pace.seconds()))
+
+
+class _Pace:
+    """Clocks what is encoded, from the last frame on that was read from the cache before anything was."""
+
+    def __init__(self) -> None:
+        self._since, self.encoded = monotonic(), 0
+
+    def seconds(self) -> float:
+        """Return the mean time of an encoded frame; call it after each frame of any kind."""
+        now = monotonic()
+        if self.encoded:
+            return (now - self._since) / self.encoded
+        self._since = now
+        return nan
 
 
 @dataclass(frozen=True, eq=False)

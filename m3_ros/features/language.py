@@ -18,14 +18,11 @@ from torch import Tensor
 from m3_ros.errors import EncoderError
 from m3_ros.features.captions import Captioner, load_captioner
 from m3_ros.features.compute import Compute
-from m3_ros.features.encoder import FeatureMap
+from m3_ros.features.encoder import OPEN_BACKGROUND, FeatureMap
 from m3_ros.features.masks import region_map
 from m3_ros.features.phrase_vectors import PhraseVectors, load_phrase_vectors
 from m3_ros.features.segmentation import Segmenter
 from m3_ros.features.sentence import strip_lead_in
-
-BACKGROUND_PHRASES = ("object", "things", "stuff", "texture", "wall", "floor", "ceiling")
-"""What a question is weighed against."""
 
 _GREY = 127
 
@@ -64,8 +61,10 @@ def load(source: str, compute: Compute) -> "LanguageEncoder":
 class LanguageEncoder:
     """Regions with captions, and with the captions' vectors; questions are phrases of the same space."""
 
-    background_phrases: tuple[str, ...] = BACKGROUND_PHRASES
+    background_phrases: tuple[str, ...] = OPEN_BACKGROUND
+    """Words for anything, and for the surfaces of a room."""
     known_names: tuple[str, ...] = ()
+    """Its vocabulary is open."""
 
     def __init__(
         self,
@@ -76,24 +75,11 @@ class LanguageEncoder:
         settings: LanguageSettings | None = None,
     ) -> None:
         self._segmenter, self._captioner, self._vectors = segmenter, captioner, vectors
-        self._source, self._settings = source, settings or LanguageSettings()
+        self._settings = settings or LanguageSettings()
+        self.name = f"language:{source}" if source else "language"
         parts = (segmenter.version, captioner.version, vectors.version, asdict(self._settings), 1)
-        self._version = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-    @property
-    def name(self) -> str:
-        """What `load_encoder` loads it by."""
-        return f"language:{self._source}" if self._source else "language"
-
-    @property
-    def version(self) -> str:
-        """Fingerprint of all three models and the settings."""
-        return self._version
-
-    @property
-    def dim(self) -> int:
-        """Length of the captions' vectors."""
-        return self._vectors.dim
+        self.version = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        self.dim, self.device = vectors.dim, segmenter.device
 
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image of any size and aspect ratio to regions with captions, the largest first.

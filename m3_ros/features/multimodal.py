@@ -47,26 +47,13 @@ class MultimodalEncoder:
     known_names: tuple[str, ...] = ()
 
     def __init__(self, network: Any, processor: Any, source: str, compute: Compute) -> None:
-        self._version = fingerprint(network, (_PREPROCESSING, processor.image_processor.to_dict()))
-        dtype = torch.bfloat16 if compute.bf16 else torch.float32
-        self._network = network.eval().requires_grad_(requires_grad=False).to(compute.device, dtype)
-        self._processor, self._source = processor, source
-        self.reader = TokenReader(self._network, processor)
-
-    @property
-    def name(self) -> str:
-        """What `load_encoder` loads it by."""
-        return f"multimodal:{self._source}"
-
-    @property
-    def version(self) -> str:
-        """Fingerprint of weights and preprocessing."""
-        return self._version
-
-    @property
-    def dim(self) -> int:
+        self.name, self.device = f"multimodal:{source}", compute.device
+        self.version = fingerprint(network, (_PREPROCESSING, processor.image_processor.to_dict()))
+        self.dim = int(network.config.text_config.hidden_size)
         """Length of a token: the width of the language model."""
-        return int(self._network.config.text_config.hidden_size)
+        self._network: Any = compute.cast(network)
+        self._processor = processor
+        self.reader = TokenReader(self._network, processor)
 
     def grid(self, width: int, height: int) -> tuple[int, int]:
         """Return the rows and columns of tokens that a picture of this size is seen in."""

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 
-from m3_ros.errors import EncoderError
 from m3_ros.features.clip_files import ClipModel, read_clip
 from m3_ros.features.clip_towers import dense_tower
 from m3_ros.features.compute import Compute
-from m3_ros.features.encoder import FeatureMap, unit
-from m3_ros.features.patch_encoding import encode_patches
+from m3_ros.features.encoder import OPEN_BACKGROUND, check_texts, unit
+from m3_ros.features.patch_encoding import PatchEncoder
 from m3_ros.features.pixels import Preprocessing
 from m3_ros.features.sentence import strip_lead_in
 from m3_ros.features.weights import fingerprint
@@ -26,19 +23,16 @@ DEFAULT_SOURCE = "ViT-L-14-336/openai"
 TEMPLATES = ("{}", "a photo of a {}", "a {} in a room", "a photo of the {}", "there is a {} in the scene")
 """What a name is put into; the mean of the texts stands for it."""
 
-BACKGROUND_PHRASES = ("object", "things", "stuff", "texture", "wall", "floor", "ceiling")
-"""What a query is weighed against."""
-
 _BATCH = 64
 _METHOD = "value path, bicubic positions, 1"
 
 
-class OpenClipEncoder:
+class OpenClipEncoder(PatchEncoder):
     """Knows things by any words; how well depends on the model chosen."""
 
     known_names: tuple[str, ...] = ()
     """Its vocabulary is open."""
-    background_phrases = BACKGROUND_PHRASES
+    background_phrases = OPEN_BACKGROUND
     """Words for anything, and for the surfaces of a room."""
 
     def __init__(
@@ -49,26 +43,15 @@ class OpenClipEncoder:
         Raises:
             EncoderError: the model's patches are not in the space of its words.
         """
-        self.name = name
-        self._compute = compute or Compute()
-        self._templates = tuple(templates)
         self._model, self._tokenizer = clip.model.eval().requires_grad_(False), clip.tokenizer
         self._tower, patch = dense_tower(self._model.visual, name)
-        self._preprocessing = _preprocessing(self._model.visual, patch)
+        super().__init__(_preprocessing(self._model.visual, patch), compute or Compute())
+        self.name = name
+        self._templates = tuple(templates)
         self.version = fingerprint(self._model, (_METHOD, self._preprocessing, self._templates))
         self._model.to(self._compute.device)
         self._compute.prepare(self._model.visual)
         self.dim = int(self.encode_text(["thing"]).shape[1])
-
-    @property
-    def device(self) -> str:
-        """Torch device that it computes on."""
-        return self._compute.device
-
-    @property
-    def batch_size(self) -> int:
-        """Number of images worth encoding at once."""
-        return self._compute.batch_size
 
     @property
     def temperature(self) -> float:
@@ -81,21 +64,9 @@ class OpenClipEncoder:
 
         Half way is 0.69 for sentence embeddings, whose unrelated words have a cosine of 0.38; 0.7 fits those.
         """
-        words = self.encode_text(list(BACKGROUND_PHRASES))
+        words = self.encode_text(list(OPEN_BACKGROUND))
         unrelated = (words @ words.T)[~torch.eye(len(words), dtype=torch.bool)].mean()
         return float((1 + unrelated) / 2)
-
-    def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
-        """Encode one image, a vector for each patch, not normalised.
-
-        Raises:
-            EncoderError: the image is not 8-bit RGB.
-        """
-        return self.encode_images([rgb])[0]
-
-    def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
-        """Encode images of any sizes, in order; those of one size go through the network together."""
-        return encode_patches(images, self._preprocessing, self._compute, self._tower)
 
     def encode_text(self, texts: list[str]) -> Float[Tensor, "n D"]:
         """Encode phrases to unit vectors, each the mean over the templates.
@@ -103,13 +74,15 @@ class OpenClipEncoder:
         Raises:
             EncoderError: a text is empty.
         """
-        if any(not text.strip() for text in texts):
-            raise EncoderError("an empty text has no embedding: ask for a thing, such as 'chair'")
+        check_texts(texts)
         if not texts:
             return torch.zeros(0, self.dim)
         prompts = [template.format(strip_lead_in(text)) for text in texts for template in self._templates]
         vectors = torch.cat([self._embed(prompts[i : i + _BATCH]) for i in range(0, len(prompts), _BATCH)])
         return unit(vectors.reshape(len(texts), len(self._templates), -1).mean(dim=1))
+
+    def _patches(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
+        return self._tower(pixels)
 
     def _embed(self, prompts: list[str]) -> Float[Tensor, "n D"]:
         with torch.inference_mode():

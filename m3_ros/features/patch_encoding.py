@@ -1,6 +1,7 @@
 """Pictures through a network that gives one vector a patch: shared by all encoders of that kind."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,27 +13,48 @@ from m3_ros.features.compute import Compute
 from m3_ros.features.encoder import FeatureMap
 from m3_ros.features.pixels import Preprocessing
 
-Network = Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B h w D"]]
 
+class PatchEncoder(ABC):
+    """The half of an encoder that sees; a child says what its network makes of pixels."""
 
-def encode_patches(
-    images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]],
-    preprocessing: Preprocessing,
-    compute: Compute,
-    network: Network,
-) -> list[FeatureMap]:
-    """Encode images in order; those of one grid go through the network together, at most a batch at a time.
+    def __init__(self, preprocessing: Preprocessing, compute: Compute) -> None:
+        self._preprocessing, self._compute = preprocessing, compute
 
-    Raises:
-        EncoderError: an image is not 8-bit RGB.
-    """
-    with torch.inference_mode(), compute.autocast():
-        pixels = [preprocessing.pixels(rgb, compute.device) for rgb in images]
-        vectors: dict[int, Tensor] = {}
-        for rows in _alike(pixels, compute.batch_size):
-            encoded = network(torch.stack([pixels[i] for i in rows]))
-            vectors.update(zip(rows, encoded.float().cpu(), strict=True))
-    return [_whole(vectors[i].clone(), rgb) for i, rgb in enumerate(images)]
+    @property
+    def device(self) -> str:
+        """Torch device that it computes on."""
+        return self._compute.device
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images worth encoding at once."""
+        return self._compute.batch_size
+
+    def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
+        """Encode one image, a vector for each patch, not normalised.
+
+        Raises:
+            EncoderError: the image is not 8-bit RGB.
+        """
+        return self.encode_images([rgb])[0]
+
+    def encode_images(self, images: Sequence[UInt8[NDArray[np.uint8], "H W 3"]]) -> list[FeatureMap]:
+        """Encode images of any sizes, in order; those of one grid go through the network together.
+
+        Raises:
+            EncoderError: an image is not 8-bit RGB.
+        """
+        with torch.inference_mode(), self._compute.autocast():
+            pixels = [self._preprocessing.pixels(rgb, self.device) for rgb in images]
+            vectors: dict[int, Tensor] = {}
+            for rows in _alike(pixels, self.batch_size):
+                encoded = self._patches(torch.stack([pixels[i] for i in rows]))
+                vectors.update(zip(rows, encoded.float().cpu(), strict=True))
+        return [_whole(vectors[i].clone(), rgb) for i, rgb in enumerate(images)]
+
+    @abstractmethod
+    def _patches(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
+        """Map normalised pixels (sides multiples of the patch) to one vector a patch."""
 
 
 def _whole(vectors: Float[Tensor, "h w D"], rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:

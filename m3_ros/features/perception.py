@@ -8,6 +8,7 @@ which is why another encoder's are pooled. Over one that has words (openclip, em
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,33 +44,19 @@ class PerceptionEncoder:
     """Regions with vectors in the space of a dense encoder; small regions lie on top of large ones."""
 
     def __init__(self, segmenter: Segmenter, dense: Encoder, source: str = "") -> None:
-        self._segmenter, self._dense, self._source = segmenter, dense, source
-        self._version = hashlib.sha256(f"{segmenter.version} {dense.version} 1".encode()).hexdigest()[:16]
+        self._segmenter, self._dense = segmenter, dense
+        self.name = f"perception:{source}" if source else "perception"
+        self.version = hashlib.sha256(f"{segmenter.version} {dense.version} 1".encode()).hexdigest()[:16]
+        self.dim = dense.dim
+        self.background_phrases = dense.background_phrases
+        self.known_names = dense.known_names
+        self.device = segmenter.device
 
-    @property
-    def name(self) -> str:
-        """What `load_encoder` loads it by."""
-        return f"perception:{self._source}" if self._source else "perception"
-
-    @property
-    def version(self) -> str:
-        """Fingerprint of both models and of how masks are chosen."""
-        return self._version
-
-    @property
-    def dim(self) -> int:
-        """Length of the vectors."""
-        return self._dense.dim
-
-    @property
-    def background_phrases(self) -> tuple[str, ...]:
-        """Those of the dense encoder."""
-        return self._dense.background_phrases
-
-    @property
-    def known_names(self) -> tuple[str, ...]:
-        """Those of the dense encoder."""
-        return self._dense.known_names
+    def __getattr__(self, name: str) -> Any:
+        """Pass on the constants of the dense encoder's space, where it brings any; they are computed when asked for."""
+        if name in {"temperature", "same_cosine"}:
+            return getattr(self._dense, name)
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def encode_image(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> FeatureMap:
         """Encode one image of any size and aspect ratio to regions; cells that no mask covers are not valid.

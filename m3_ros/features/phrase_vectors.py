@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from m3_ros.errors import EncoderError
 from m3_ros.features.compute import Compute
-from m3_ros.features.encoder import unit
+from m3_ros.features.encoder import check_texts, unit
 from m3_ros.features.pretrained import load_pretrained
 from m3_ros.features.sentence import SENTENCE_DIM, embed_sentences
 from m3_ros.features.weights import fingerprint, model_folder
@@ -76,8 +75,7 @@ class CausalVectors:
         """Fingerprint of the weights and the layer."""
         self.dim = int(network.config.hidden_size)
         """Width of the model."""
-        dtype = torch.bfloat16 if compute.bf16 else torch.float32
-        self._network: Any = network.base_model.eval().requires_grad_(requires_grad=False).to(compute.device, dtype)
+        self._network: Any = compute.cast(network.base_model)
         self._tokenizer = tokenizer
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -86,8 +84,7 @@ class CausalVectors:
     @torch.inference_mode()
     def embed(self, phrases: list[str]) -> Float[Tensor, "n D"]:
         """Embed phrases as unit vectors. Raises EncoderError if one is empty."""
-        if any(not phrase.strip() for phrase in phrases):
-            raise EncoderError("an empty text has no embedding: ask for a thing, such as 'chair'")
+        check_texts(phrases)
         parts = [self._embed(phrases[i : i + _BATCH]) for i in range(0, len(phrases), _BATCH)]
         return torch.cat(parts).clone() if parts else torch.zeros(0, self.dim)
 

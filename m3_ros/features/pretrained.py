@@ -5,6 +5,7 @@ from typing import Any
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.torchvision_door import ensure_torchvision
+from m3_ros.features.weights import get_again
 
 
 def load_pretrained(kind: str, folder: Path, encoder: str, **options: object) -> Any:
@@ -34,6 +35,6 @@ def load_pretrained(kind: str, folder: Path, encoder: str, **options: object) ->
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise EncoderError(
-            f"the encoder {encoder!r} cannot read {folder} as {kind} ({reason[:300]}): "
-            "download it again, or give a folder that `save_pretrained` wrote for a model of this family"
+            f"the encoder {encoder!r} cannot read {folder} as {kind} ({reason[:300]}): give a folder that "
+            f"`save_pretrained` wrote for a model of this family, or {get_again(folder)}"
         ) from error

@@ -126,7 +126,7 @@ class _Job:
 
 
 class _Workers:
-    """The processes of a cluster: takes jobs, says which are done, replaces processes that died."""
+    """The processes of a cluster: takes jobs, starts a process where one is wanted, says which jobs are done."""
 
     def __init__(self, ray: Any, encoder: Encoder) -> None:
         self._ray = ray
@@ -141,8 +141,6 @@ class _Workers:
         if not self.count:
             raise EncoderError(f"the Ray cluster has no {self._resource}: add machines with `ray start --address=...`")
         self._starts_left = _ATTEMPTS * self.count
-        for _ in range(self.count):
-            self._start()
 
     def _start(self) -> None:
         if not self._starts_left:
@@ -159,13 +157,15 @@ class _Workers:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._jobs and self._load:
+        """Give jobs to workers that have room; start a worker for each job left over, while the cluster has room."""
+        while self._jobs and min(self._load.values(), default=_QUEUED) < _QUEUED:
             actor = min(self._load, key=self._load.__getitem__)
-            if self._load[actor] >= _QUEUED:
-                return
             job = self._jobs.popleft()
             self._load[actor] += 1
             self._running[actor.encode.remote(job.images)] = (actor, job)
+        starting = sum(job is None for _, job in self._running.values())
+        for _ in range(min(len(self._jobs), self.count - len(self._load)) - starting):
+            self._start()
 
     def next_done(self) -> list[tuple[int, list[FeatureMap]]]:
         """Wait for something to end; return the job that is done with its result, or none if a worker came or went."""
@@ -182,12 +182,15 @@ class _Workers:
         except self._ray.exceptions.RayError as error:
             self._lost(actor, job, error)
             return []
-        self._load[actor] = self._load.get(actor, 1) - 1 if job else 0
+        if job is None:
+            self._load[actor] = 0
+        elif actor in self._load:  # else it died since
+            self._load[actor] -= 1
         self._hand_out()
         return [(job.number, result)] if job else []
 
     def _lost(self, actor: Any, job: _Job | None, error: Exception) -> None:
-        """Redo the job elsewhere; replace the worker once, though two of its jobs may report its death."""
+        """Redo the job elsewhere; two jobs of a worker may report its death."""
         if job is not None:
             job.attempts += 1
             if job.attempts >= _ATTEMPTS:
@@ -197,7 +200,6 @@ class _Workers:
             self._jobs.appendleft(job)
         if job is None or self._load.pop(actor, None) is not None:
             log.warning("a worker of the Ray cluster was lost; its frames are encoded again elsewhere")
-            self._start()
         self._hand_out()
 
     def stop(self) -> None:

@@ -53,6 +53,11 @@ class Segmenter:
         self._network: Any = compute.prepare(network)
         self._pictures, self._compute = pictures, compute
 
+    @property
+    def device(self) -> str:
+        """Torch device that it computes on."""
+        return self._compute.device
+
     @classmethod
     def load(
         cls, source: str, encoder: str, compute: Compute, settings: SegmentationSettings | None = None

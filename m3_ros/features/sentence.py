@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from m3_ros.errors import EncoderError
+from m3_ros.features.encoder import check_texts
 from m3_ros.features.minilm import MiniLM
 
 SENTENCE_DIM = 384
@@ -73,8 +74,7 @@ def embed_sentences(texts: list[str]) -> Float[Tensor, "n 384"]:
     Raises:
         EncoderError: a text is empty, or the sentence model is not installed.
     """
-    if any(not text.strip() for text in texts):
-        raise EncoderError("an empty text has no embedding: ask for a thing, such as 'chair'")
+    check_texts(texts)
     if not texts:
         return torch.zeros(0, SENTENCE_DIM)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

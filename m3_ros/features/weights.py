@@ -8,6 +8,8 @@ from torch import nn
 
 from m3_ros.errors import EncoderError
 
+_WAY_ON = "The encoder `embedded` needs no download"
+
 
 def fingerprint(network: nn.Module, preprocessing: object) -> str:
     """Return a hash of a network's weights and of everything else that its vectors depend on.
@@ -60,5 +62,13 @@ def missing_weights(encoder: str, repository: str) -> EncoderError:
         f"the weights of {encoder}:{repository} are not on this machine. With network: `hf download {repository}` "
         f"(some models ask you to accept their licence on https://huggingface.co/{repository} and to `hf auth login`). "
         f"Without: run `hf download {repository} --local-dir {folder}` elsewhere, copy the folder here and name it, "
-        f"{encoder}:{folder}. The encoder `embedded` needs no download"
+        f"{encoder}:{folder}. {_WAY_ON}"
     )
+
+
+def get_again(folder: Path) -> str:
+    """Say how to mend a model's folder in which files are missing or broken, and the way without."""
+    cached = [part for part in folder.parts if part.startswith("models--")]
+    if not cached:
+        return f"copy or download the folder again. {_WAY_ON}"
+    return f"run `hf download {cached[-1].removeprefix('models--').replace('--', '/', 1)}` again. {_WAY_ON}"

@@ -5,10 +5,12 @@ from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection,
 from m3_ros.memory.components import Coverage, MemoryBank, paper_components
 from m3_ros.memory.cover import cover_components
 from m3_ros.memory.explanation import Explanation, component_captions, explain
-from m3_ros.memory.feature_view import feature_view
+from m3_ros.memory.feature_view import feature_view, text_view
 from m3_ros.memory.lift import Lifted, View, lift
 from m3_ros.memory.objects import ObjectSettings, find_objects, list_objects
 from m3_ros.memory.spatial_memory import (
+    Codes,
+    Head,
     Keyframes,
     MemoryObject,
     PrincipalQueries,
@@ -20,8 +22,10 @@ from m3_ros.memory.spatial_memory import (
 from m3_ros.memory.walks import compose, remove_walk, visibility, with_walk
 
 __all__ = [
+    "Codes",
     "Coverage",
     "Explanation",
+    "Head",
     "Keyframes",
     "Lifted",
     "MemoryAttention",
@@ -49,6 +53,7 @@ __all__ = [
     "pca_projection",
     "remove_walk",
     "save_memory",
+    "text_view",
     "visibility",
     "with_walk",
 ]

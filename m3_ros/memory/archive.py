@@ -1,6 +1,6 @@
 """A memory on disk: one folder with memory.json and safetensors files.
 
-memory.json names every data file with its checksum, and data files carry a piece of that checksum in their names. A
+memory.json holds a checksum of itself and of every data file, and data files carry a piece of theirs in their names. A
 save writes new data files beside the old ones and then replaces memory.json in one step, so that a crash at any
 moment leaves either the old memory or the new.
 """
@@ -9,19 +9,20 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from m3_ros.errors import MemoryFormatError
-from m3_ros.memory.archive_content import Codes, Manifest, assemble, described, tensors
-from m3_ros.memory.spatial_memory import SpatialMemory
+from m3_ros.files import TEMPORARY, write_whole
+from m3_ros.memory.archive_content import Manifest, assemble, described, tensors
+from m3_ros.memory.spatial_memory import Codes, SpatialMemory
 
 FORMAT = "m3_ros memory"
-VERSION = 2
+VERSION = 3
 MANIFEST = "memory.json"
 
 
@@ -31,11 +32,18 @@ def _from_version_1(manifest: Manifest) -> Manifest:
     return manifest | {"version": 2, "encoders": encoders, "walks": [], "objects": None}
 
 
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _from_version_1}
+def _from_version_2(manifest: Manifest) -> Manifest:
+    """Version 2 had no checksum of the manifest; it lifted at the default width of its day, and kept no linear head."""
+    recipe = {"lift_width": 160, "code_length": 0}
+    return manifest | {"version": 3, "encoders": [entry | {"recipe": recipe} for entry in manifest["encoders"]]}
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _from_version_1, 2: _from_version_2}
 """Turns a manifest of version v into one of version v + 1; one entry for each version that was ever released."""
 
 _DATA_FILE = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.safetensors")
-_TEMPORARY = ".writing-"
+_SEAL = "sha256"
+"""Key of the checksum of all else in the manifest."""
 
 
 def save_memory(memory: SpatialMemory, path: Path, codes: Codes = "float16") -> None:
@@ -53,9 +61,8 @@ def save_memory(memory: SpatialMemory, path: Path, codes: Codes = "float16") -> 
         path.mkdir(parents=True, exist_ok=True)
         files = {role: _write_data(path, role, group) for role, group in tensors(memory, codes).items()}
         manifest = described(memory) | {"format": FORMAT, "version": VERSION, "files": files}
-        text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
         _sync(path)
-        _replace(path / MANIFEST, text.encode())
+        write_whole(path / MANIFEST, _text(manifest | {_SEAL: _checksum(manifest)}))
         _sync(path)
     except OSError as error:
         raise MemoryFormatError(f"the memory cannot be written to {path}: {error.strerror or error}") from error
@@ -70,13 +77,36 @@ def load_memory(path: Path) -> SpatialMemory:
     """
     manifest = _read_manifest(path)
     try:
-        manifest = migrate(manifest)
-        files = {role: _read_data(path, entry) for role, entry in manifest["files"].items()}
-        return assemble(manifest, files)
+        migrated = migrate(manifest)
+        _check_seal(path, manifest)
+        files = {role: _read_data(path, entry) for role, entry in migrated["files"].items()}
+        return assemble(migrated, files)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise MemoryFormatError(
             f"{path / MANIFEST} is corrupt: {type(error).__name__} {error}: train the memory again or restore a copy"
         ) from error
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a saved memory."""
+
+    bytes: int
+    """Bytes that it takes."""
+    dtype: str
+    """How its numbers are stored, as safetensors calls it: F32, F16, I8 ..."""
+
+
+def stored_tensors(path: Path) -> dict[str, dict[str, StoredTensor]]:
+    """Return what a saved memory spends its bytes on: its tensors by role of their file and by name.
+
+    Reads the heads of the files only and checks no checksum: `load_memory` does.
+
+    Raises:
+        MemoryFormatError: the memory is missing or partial.
+    """
+    manifest = migrate(_read_manifest(path))
+    return {role: _head(path / entry["name"]) for role, entry in manifest["files"].items()}
 
 
 def migrate(manifest: Manifest, migrations: Mapping[int, Callable[[Manifest], Manifest]] = MIGRATIONS) -> Manifest:
@@ -108,22 +138,17 @@ def _write_data(folder: Path, role: str, group: Mapping[str, Tensor]) -> dict[st
     data = save({name: t.detach().cpu().contiguous() for name, t in group.items()})
     digest = hashlib.sha256(data).hexdigest()
     name = f"{role}-{digest[:16]}.safetensors"
-    _replace(folder / name, data)
+    write_whole(folder / name, data)
     return {"name": name, "sha256": digest, "bytes": len(data)}
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all, on the disk and not only in its cache."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _checksum(manifest: Manifest) -> str:
+    """Return the checksum of a manifest, its own left out."""
+    return hashlib.sha256(_text({key: value for key, value in manifest.items() if key != _SEAL})).hexdigest()
 
 
 def _sync(folder: Path) -> None:
@@ -139,7 +164,7 @@ def _sync(folder: Path) -> None:
 def _remove_unnamed(folder: Path, named: set[str]) -> None:
     """Delete what earlier or interrupted saves left; files that are not ours stay."""
     for file in folder.iterdir():
-        ours = _DATA_FILE.fullmatch(file.name) or file.name.startswith(_TEMPORARY)
+        ours = _DATA_FILE.fullmatch(file.name) or file.name.startswith(TEMPORARY)
         if ours and file.name not in named:
             file.unlink(missing_ok=True)
 
@@ -148,7 +173,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise MemoryFormatError(f"there is no memory at {path}: give the folder that training wrote")
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_bytes())
     except FileNotFoundError as error:
         raise MemoryFormatError(
             f"{path} is partial: it holds no {MANIFEST}: it is not a memory, or its first save was cut short"
@@ -158,6 +183,15 @@ def _read_manifest(path: Path) -> Manifest:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise MemoryFormatError(f"{path / MANIFEST} is not the manifest of a memory: its format should be {FORMAT!r}")
     return manifest
+
+
+def _check_seal(path: Path, manifest: Manifest) -> None:
+    """Refuse a manifest that was changed since it was written; version 1 and 2 had no checksum to tell."""
+    sealed = _SEAL in manifest or manifest["version"] > 2
+    if sealed and manifest.get(_SEAL) != _checksum(manifest):
+        raise MemoryFormatError(
+            f"{path / MANIFEST} is corrupt: its checksum is not its own: restore a copy or train again"
+        )
 
 
 def _read_data(folder: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -181,3 +215,17 @@ def _read_data(folder: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
         return dict(load(data))
     except SafetensorError as error:
         raise MemoryFormatError(f"{folder / name} is corrupt: {error}: restore a copy or train again") from error
+
+
+def _head(file: Path) -> dict[str, StoredTensor]:
+    """Read the head of a safetensors file: eight bytes with its length, then JSON."""
+    try:
+        with file.open("rb") as stream:
+            head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    except (OSError, ValueError) as error:
+        raise MemoryFormatError(f"{file} cannot be read ({error}): restore a copy or train again") from error
+    return {
+        name: StoredTensor(entry["data_offsets"][1] - entry["data_offsets"][0], entry["dtype"])
+        for name, entry in head.items()
+        if name != "__metadata__"
+    }

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.components import Coverage, MemoryBank
 from m3_ros.memory.lift import Lifted
+from m3_ros.memory.linear_head import LinearHead
 from m3_ros.memory.spatial_memory import (
+    Codes,
     Keyframes,
     MemoryObject,
     PrincipalQueries,
@@ -28,8 +30,6 @@ from m3_ros.splat.gaussians import Gaussians
 Manifest = dict[str, Any]
 Groups = Mapping[str, Mapping[str, Tensor]]
 """Tensors by name, by the file that they are in."""
-Codes = Literal["float16", "int8"]
-"""How principal queries are stored; int8 has a scale for each Gaussian."""
 
 
 def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[str, Tensor]]:
@@ -55,35 +55,45 @@ def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[s
 
 
 def _entry_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
-    tensors = _code_tensors(entry, codes) | {
+    bank, recipe = entry.attention.bank, entry.recipe
+    tensors = _query_tensors(entry, codes) | {
         "consistency": entry.consistency.half(),
         "W": entry.attention.W.float(),
-        "components": _halved(entry.attention.bank.components),
+        "components": _halved(bank.components),
     }
     if entry.attention.own_keys is not None:
         tensors["own_keys"] = entry.attention.own_keys.float()
-    if entry.attention.bank.sources is not None:
-        tensors["sources"] = entry.attention.bank.sources.long()
-    if entry.recipe is not None:
+    if bank.sources is not None:
+        tensors["sources"] = bank.sources.long()
+    if recipe is not None:
         tensors |= {
-            "to_query": entry.recipe.to_query.float(),
-            "correction": entry.recipe.correction.half(),
-            "min_weight": torch.tensor(entry.recipe.min_weight, dtype=torch.float64),
+            "to_query": recipe.to_query.float(),
+            "correction": recipe.correction.half(),
+            "min_weight": torch.tensor(recipe.min_weight, dtype=torch.float64),
         }
+    if entry.linear is not None:
+        index = entry.linear.index.to(torch.int16 if len(bank) < 2**15 else torch.int32)
+        weights, scales = _eight_bits(entry.linear.weights)
+        tensors |= {"code_index": index, "code_weights": weights, "code_scales": scales}
     return tensors
 
 
-def _code_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
+def _query_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
     if codes == "float16":
         return {"queries": entry.queries.half(), "norms": entry.norms.float()}
-    scale = (entry.queries.float().abs().amax(dim=1) / 127).clamp(min=1e-6).half()
-    rounded = (entry.queries.float() / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
-    norms = entry.attention.norms(_dequantised(rounded, scale).float())
-    return {"queries": rounded, "query_scales": scale, "norms": norms}
+    rounded, scales = _eight_bits(entry.queries)
+    norms = entry.attention.norms(_from_eight_bits(rounded, scales))
+    return {"queries": rounded, "query_scales": scales, "norms": norms.float()}
 
 
-def _dequantised(rounded: Tensor, scale: Tensor) -> Tensor:
-    return (rounded.float() * scale.float()[:, None]).half()
+def _eight_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Round rows to 255 levels, each row by its own largest number."""
+    scales = rows.float().abs().amax(dim=1).clamp(min=1e-30) / 127
+    return (rows.float() / scales[:, None]).round().to(torch.int8), scales
+
+
+def _from_eight_bits(rounded: Tensor, scales: Tensor) -> Tensor:
+    return rounded.float() * scales.float()[:, None]
 
 
 def _object_tensors(objects: Sequence[MemoryObject], count: int) -> dict[str, Tensor]:
@@ -138,6 +148,9 @@ def described(memory: SpatialMemory) -> Manifest:
                 "method": entry.attention.bank.method,
                 "coverage": dataclasses.asdict(entry.attention.bank.coverage),
                 "captions": list(entry.attention.bank.captions),
+                "recipe": None
+                if entry.recipe is None
+                else {"lift_width": entry.recipe.lift_width, "code_length": entry.recipe.code_length},
             }
             for i, entry in enumerate(memory.principal_queries)
         ],
@@ -211,10 +224,17 @@ def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Principa
     if bank.captions and len(bank.captions) != len(bank):
         raise ValueError(f"{len(bank.captions)} captions for {len(bank)} components")
     attention = MemoryAttention(bank, stored["W"], entry["tau"], stored.get("own_keys"))
-    recipe = None
+    recipe = linear = None
     if "to_query" in stored:
-        recipe = Recipe(stored["to_query"], stored["correction"], float(stored["min_weight"]))
+        fixed = entry["recipe"]
+        recipe = Recipe(
+            stored["to_query"], stored["correction"], float(stored["min_weight"]),
+            lift_width=int(fixed["lift_width"]), code_length=int(fixed["code_length"]),
+        )  # fmt: skip
+    if "code_index" in stored:
+        weights = _from_eight_bits(stored["code_weights"], stored["code_scales"])
+        linear = LinearHead(bank, stored["code_index"].int(), weights)
     queries = stored["queries"]
     if "query_scales" in stored:
-        queries = _dequantised(queries, stored["query_scales"])
-    return PrincipalQueries(queries, stored["norms"], stored["consistency"].float(), attention, recipe)
+        queries = _from_eight_bits(queries, stored["query_scales"]).half()
+    return PrincipalQueries(queries, stored["norms"], stored["consistency"].float(), attention, recipe, linear)

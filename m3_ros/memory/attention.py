@@ -19,6 +19,7 @@ _EPS = 1e-6
 _MOST_EXACT = 1024
 _SPARE = 16
 _ROUNDS = 10
+_MOST_SAMPLES = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,13 +174,23 @@ def fit_tau(
     bank: MemoryBank,
     W: Float[Tensor, "s D"],
     sample: Float[Tensor, "n D"],
-    taus: tuple[float, ...] = (0.1, 0.05, 0.03, 0.02, 0.01, 0.005),
+    queries: Float[Tensor, "n s"] | None = None,
+    taus: tuple[float, ...] = (0.1, 0.07, 0.05, 0.035, 0.025, 0.01, 0.005),
 ) -> float:
-    """Return the temperature whose read-out of projected sample features is closest to them by cosine."""
-    x = unit(sample.float())
-    queries = x @ torch.linalg.pinv(W)
+    """Return the temperature whose read-out of queries is closest by cosine to the features that they stand for.
+
+    Args:
+        bank: components to attend to.
+        W: projection of queries.
+        sample: features.
+        queries: of the same places, such as blended ones, which ask for a softer attention; None: projected features.
+        taus: temperatures to choose from.
+    """
+    step = max(1, len(sample) // _MOST_SAMPLES)
+    x = unit(sample[::step].float())
+    asked = x @ torch.linalg.pinv(W) if queries is None else queries[::step]
 
     def fidelity(tau: float) -> float:
-        return float((unit(MemoryAttention(bank, W, tau).reconstruct(queries)) * x).sum(dim=1).mean())
+        return float((unit(MemoryAttention(bank, W, tau).reconstruct(asked)) * x).sum(dim=1).mean())
 
     return max(taus, key=fidelity)

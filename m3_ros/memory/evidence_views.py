@@ -8,15 +8,19 @@ from numpy.typing import NDArray
 from m3_ros.geometry.pose import inverse
 from m3_ros.memory.spatial_memory import SpatialMemory
 
-_GRID_WIDTH = 48
+_GRID_WIDTH = 56
 _MAX_POINTS = 400
 _NEAREST_M = 0.05
+_WIDEST_GAP = 3
+"""Gaps in a surface narrower than this are closed [cells]; edges stay where they are."""
 
 
 class ViewIndex:
     """Coarse depth of every keyframe, from the Gaussians' centres alone: cheap, and it tells what hides what."""
 
     def __init__(self, memory: SpatialMemory) -> None:
+        from scipy.ndimage import grey_opening
+
         frames = memory.keyframes
         cameras = [c.scaled(_GRID_WIDTH, max(1, round(c.height * _GRID_WIDTH / c.width))) for c in frames.cameras]
         lenses = [(c.fx, c.fy, c.cx, c.cy, c.width, c.height) for c in cameras]
@@ -30,6 +34,8 @@ class ViewIndex:
         for view in range(len(cameras)):
             row, column, z, inside = self._cells(slice(view, view + 1), points[self._in_front(view, points)])
             np.minimum.at(self._depths[view], (row[inside], column[inside]), z[inside])
+        if self._depths.size:  # between the centres of a wall there are gaps, through which nothing is seen
+            self._depths = grey_opening(self._depths, (1, _WIDEST_GAP, _WIDEST_GAP), mode="nearest")
 
     def best(self, gaussians: torch.Tensor, count: int) -> tuple[int, ...]:
         """Return the keyframes that show most of these Gaussians, best first; those that show none are left out."""

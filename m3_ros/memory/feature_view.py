@@ -1,8 +1,8 @@
-"""What a memory holds of one encoder, as that encoder would have seen it from a pose."""
+"""What a memory holds of one encoder, as that encoder would have seen it from a pose: the paper's order."""
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,15 +38,50 @@ def feature_view(
         columns: cells from left to right.
         min_alpha: a cell counts where Gaussians that remember anything cover this much of it.
     """
-    known = (entry.queries != 0).any(dim=1).float()[:, None]
-    cells = blend_cells(
-        gaussians, torch.cat([entry.queries.float(), known], dim=1), camera, T_map_camera, rows, columns
-    )
-    valid = cells[..., -1] >= min_alpha
+    queries, valid = _blended(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
     features = torch.zeros(rows, columns, entry.attention.bank.dim)
     if bool(valid.any()):
-        features[valid] = entry.attention.reconstruct(cells[..., :-1][valid])
+        features[valid] = entry.attention.reconstruct(queries[valid])
     return FeatureMap(features, valid, (camera.width, camera.height))
+
+
+@torch.inference_mode()
+def text_view(
+    gaussians: Gaussians,
+    entry: PrincipalQueries,
+    camera: Camera,
+    T_map_camera: Transform,
+    rows: int,
+    columns: int,
+    text: Float[Tensor, "T D"],
+    min_alpha: float = 0.5,
+) -> tuple[Float[Tensor, "h w T"], Bool[Tensor, "h w"]]:
+    """Return the cosine of each cell of a view to each text vector, in the paper's order, and which cells count.
+
+    The same as the cosine to `feature_view`, but nothing of the features' length is formed; the other arguments are
+    those of `feature_view`. `PrincipalQueries.text_scores` is the direct 3D query.
+    """
+    queries, valid = _blended(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
+    scores = torch.zeros(rows, columns, len(text))
+    if bool(valid.any()):
+        scores[valid] = entry.attention.text_scores(queries[valid], text)
+    return scores, valid
+
+
+def _blended(
+    gaussians: Gaussians,
+    entry: PrincipalQueries,
+    camera: Camera,
+    T_map_camera: Transform,
+    rows: int,
+    columns: int,
+    min_alpha: float,
+) -> tuple[Float[Tensor, "h w s"], Bool[Tensor, "h w"]]:
+    """Blend principal queries over the cells of a view, and tell which cells show what remembers anything."""
+    known = (entry.queries != 0).any(dim=1).float()[:, None]
+    values = torch.cat([entry.queries.float(), known], dim=1)
+    cells = blend_cells(gaussians, values, camera, T_map_camera, rows, columns)
+    return cells[..., :-1], cells[..., -1] >= min_alpha
 
 
 def blend_cells(

@@ -45,11 +45,13 @@ class LinearHead:
     def text_scores(self, text: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
         """Return the cosine of each Gaussian to each text: one product with the bank, then K look-ups a Gaussian."""
         along = self.bank.components @ unit(text.float()).T
-        chosen = self.index.long()
-        scores = torch.einsum("nk,nkt->nt", self.weights, along[chosen])
         gram = self.bank.components @ self.bank.components.T
-        square = torch.einsum("nk,nl,nkl->n", self.weights, self.weights, gram[chosen[:, :, None], chosen[:, None]])
-        return scores / square.clamp(min=1e-12).sqrt()[:, None]
+        parts = []
+        for i, w in zip(self.index.long().split(_BLOCK), self.weights.split(_BLOCK), strict=True):  # type: ignore[no-untyped-call]
+            square = torch.einsum("nk,nl,nkl->n", w, w, gram[i[:, :, None], i[:, None]])
+            scores = torch.einsum("nk,nkt->nt", w, along[i])
+            parts.append(scores / square.clamp(min=1e-12).sqrt()[:, None])
+        return torch.cat(parts)
 
 
 def lift_codes(
@@ -76,8 +78,19 @@ def lift_codes(
     """
     directions = pca_projection(moment, channels)
     (lifted,) = lift(views, gaussians, [directions.T.contiguous()], width, normalised=False)
-    mean, _ = lifted.mean(min_weight)
-    index, weights = sparse_codes(mean, bank.components @ directions.T, most)
+    return coded(lifted.mean(min_weight)[0], bank, directions.T, most)
+
+
+def coded(mean: Float[Tensor, "N s"], bank: MemoryBank, to_query: Float[Tensor, "D s"], most: int) -> LinearHead:
+    """Code over the bank what was lifted through a projection: no further pass over the views.
+
+    Args:
+        mean: projected feature of each Gaussian, zero where it was never seen.
+        bank: its components are projected likewise.
+        to_query: the projection.
+        most: components of a code.
+    """
+    index, weights = sparse_codes(mean, bank.components @ to_query, most)
     return LinearHead(bank, index.int(), weights)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from math import nan
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,15 @@ from m3_ros.geometry.box import OrientedBox
 from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.lift import Lifted
+from m3_ros.memory.linear_head import LinearHead
 from m3_ros.splat.gaussians import Gaussians
+
+Codes = Literal["float16", "int8"]
+"""How principal queries are stored; int8 has a scale for each Gaussian. Weights of a linear head always are int8."""
+
+
+Head = Literal["attention", "linear"]
+"""What a Gaussian is read out by: the memory attention of its query, or the linear head where one is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +41,10 @@ class Recipe:
     """What the polish added to the mean of each Gaussian, float16; zero without one."""
     min_weight: float
     """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
+    lift_width: int = 160
+    """Width at which the Gaussians were splatted while features were gathered [px]: that of every further walk."""
+    code_length: int = 0
+    """Components of each Gaussian in the linear head; 0: none is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +73,8 @@ class PrincipalQueries:
     """Reads the queries out of the encoder's bank."""
     recipe: Recipe | None = None
     """How the queries came from the walks; None: they stand for themselves."""
+    linear: LinearHead | None = None
+    """What the views gave each Gaussian as a sparse sum of components, beside its query; None: not kept."""
 
     @property
     def encoder_name(self) -> str:
@@ -71,9 +86,31 @@ class PrincipalQueries:
         """Fingerprint of the encoder's weights and preprocessing."""
         return self.attention.bank.encoder_version
 
-    def text_scores(self, text: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
-        """Return the cosine of what each Gaussian remembers to each text vector (direct 3D query)."""
+    def text_scores(self, text: Float[Tensor, "T D"], head: Head = "attention") -> Float[Tensor, "N T"]:
+        """Return the cosine of what each Gaussian remembers to each text vector: the direct 3D query.
+
+        Each Gaussian is read out by itself. A pixel blends queries first (`feature_view.text_view`, the paper's order);
+        with the attention the two are not the same, as a softmax stands in between, with the linear head they are.
+
+        Raises:
+            MemoryFormatError: the memory keeps no linear head.
+        """
+        if head == "linear":
+            return self.linear_head().text_scores(text)
         return self.attention.text_scores(self.queries.float(), text, self.norms)
+
+    def linear_head(self) -> LinearHead:
+        """Return the linear head.
+
+        Raises:
+            MemoryFormatError: the memory keeps none.
+        """
+        if self.linear is None:
+            raise MemoryFormatError(
+                f"the memory keeps no linear head of {self.encoder_name!r}: ask its attention, or train it again with "
+                "--code-length 8"
+            )
+        return self.linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,11 +255,19 @@ class SpatialMemory:
 
         return load_memory(Path(path))
 
-    def save(self, path: Path | str) -> None:
-        """Write the memory to a folder, atomically; one already there is replaced only when the new one is whole."""
+    def save(self, path: Path | str, codes: Codes = "float16") -> None:
+        """Write the memory to a folder, atomically; one already there is replaced only when the new one is whole.
+
+        Args:
+            path: the folder.
+            codes: how principal queries are stored.
+
+        Raises:
+            MemoryFormatError: the folder cannot be written.
+        """
         from m3_ros.memory.archive import save_memory
 
-        save_memory(self, Path(path))
+        save_memory(self, Path(path), codes)
 
 
 def _version(package: str) -> str:

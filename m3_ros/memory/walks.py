@@ -13,6 +13,7 @@ from torch import Tensor
 from m3_ros.errors import MemoryFormatError
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.lift import Lifted
+from m3_ros.memory.linear_head import coded
 from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Recipe, SpatialMemory, Walk
 
 
@@ -22,7 +23,9 @@ def compose(attention: MemoryAttention, recipe: Recipe, lifted: Lifted) -> Princ
     known = lifted.weights >= recipe.min_weight
     queries = ((mean + recipe.correction.float()) * known[:, None]).half()
     length = torch.linalg.vector_norm(mean @ torch.linalg.pinv(recipe.to_query), dim=1).clamp(max=1.0).half().float()
-    return PrincipalQueries(queries, attention.norms(queries.float()), length, attention, recipe)
+    norms, code_length = attention.norms(queries.float()), recipe.code_length
+    linear = coded(mean, attention.bank, recipe.to_query, code_length) if code_length else None
+    return PrincipalQueries(queries, norms, length, attention, recipe, linear)
 
 
 def total(walks: Sequence[Walk], encoder: int) -> Lifted:

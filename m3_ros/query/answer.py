@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from m3_ros.geometry.box import OrientedBox
-from m3_ros.memory import Explanation
+from m3_ros.memory import Explanation, Head
 
 
 class Status(IntEnum):
@@ -49,7 +49,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Answer:
-    """The reply of SpatialMemory.find."""
+    """The reply of `Finder.find`."""
 
     text: str
     """The question as asked."""
@@ -61,3 +61,5 @@ class Answer:
     """One sentence for a person."""
     seconds: float
     """Time taken [s]."""
+    head: Head = "attention"
+    """What every Gaussian was read out by, each by itself (a direct 3D query; no pixel is blended for an answer)."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from m3_ros.errors import QueryError
 from m3_ros.features.encoder import unit
-from m3_ros.memory import PrincipalQueries, SpatialMemory, cover_components
+from m3_ros.memory import Head, PrincipalQueries, SpatialMemory, cover_components
 from m3_ros.query.relevancy import Relevancy, relevancy
 from m3_ros.query.settings import RelevancySettings
 
@@ -16,7 +16,11 @@ _OTHERS = 16
 
 @torch.inference_mode()
 def likeness(
-    memory: SpatialMemory, entry: PrincipalQueries, query: Float[Tensor, " D"], settings: RelevancySettings
+    memory: SpatialMemory,
+    entry: PrincipalQueries,
+    query: Float[Tensor, " D"],
+    settings: RelevancySettings,
+    head: Head = "attention",
 ) -> Relevancy:
     """Weigh the likeness to a vector, such as that of a visual prompt, against what else the place holds.
 
@@ -34,6 +38,6 @@ def likeness(
     others = unit(cover_components([components], 0.999, _OTHERS).components)
     asked = unit(query.float())[None]
     nearest = (others @ others.T).fill_diagonal_(-1).amax(dim=1) if len(others) > 1 else torch.ones(1)
-    columns = torch.cat([entry.text_scores(asked), entry.text_scores(others)], dim=1)
+    columns = entry.text_scores(torch.cat([asked, others]), head)
     same = torch.cat([torch.tensor([True]), (others @ asked[0]) >= nearest.clamp(min=settings.same_cosine)])
     return relevancy(columns, same, memory.seen, settings)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from m3_ros.errors import EncoderError, MemoryFormatError, QueryError
 from m3_ros.features.encoder import Encoder, unit
-from m3_ros.memory import Explanation, SpatialMemory, explain
+from m3_ros.geometry.camera import Camera
+from m3_ros.geometry.pose import Transform
+from m3_ros.memory import Explanation, Head, SpatialMemory, explain, text_view
 from m3_ros.memory.evidence_views import ViewIndex
 from m3_ros.query.answer import Answer, Candidate, Status
 from m3_ros.query.calibration import probability
@@ -34,21 +36,34 @@ class Finder:
     Finder.open("runs/demo/memory").find("the red chair").candidates[0].centre
     """
 
-    def __init__(self, memory: SpatialMemory, encoder: Encoder, settings: QuerySettings | None = None) -> None:
+    def __init__(
+        self, memory: SpatialMemory, encoder: Encoder, settings: QuerySettings | None = None, head: Head = "attention"
+    ) -> None:
         """Pair a memory with the encoder that made it.
 
+        Args:
+            memory: what is asked.
+            encoder: turns words into its vectors.
+            settings: None gives the defaults for the encoder.
+            head: what each Gaussian is read out by; the probability was fitted on the attention.
+
         Raises:
-            MemoryFormatError: the memory was made with another encoder, or another version of it.
+            MemoryFormatError: the memory was made with another encoder, or another version of it, or lacks the head.
         """
         self.memory = memory
         self.encoder = encoder
         self.settings = settings or QuerySettings.of(encoder)
+        self.head = head
         self._entry = memory.queries_of(encoder.name, encoder.version)
+        if head == "linear":
+            self._entry.linear_head()  # where it is missing, say so before the first question
         self._seen = memory.seen
         self._known_words: dict[str, Float[Tensor, " D"]] = {}
 
     @classmethod
-    def open(cls, path: Path | str, encoder: str = "", settings: QuerySettings | None = None) -> "Finder":
+    def open(
+        cls, path: Path | str, encoder: str = "", settings: QuerySettings | None = None, head: Head = "attention"
+    ) -> "Finder":
         """Load a memory and an encoder of it by its name; empty: the first that has words, or else the first.
 
         Raises:
@@ -58,7 +73,7 @@ class Finder:
         from m3_ros.features import load_encoder
 
         memory = SpatialMemory.load(path)
-        return cls(memory, load_encoder(encoder) if encoder else encoder_with_words(memory), settings)
+        return cls(memory, load_encoder(encoder) if encoder else encoder_with_words(memory), settings, head)
 
     def find(
         self, text: str, negatives: Sequence[str] = (), top_k: int = 1, min_probability: float | None = None
@@ -112,14 +127,26 @@ class Finder:
     def relevancy(self, phrase: str, negatives: Sequence[str] = ()) -> Relevancy:
         """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
         with torch.inference_mode():
-            words = self._words([phrase, *negatives])
-            same = same_meaning(words[0], self._background, self.settings.relevancy)
-            same = without(same, self.encoder.background_phrases, negatives)
-            scores = self._entry.text_scores(words)
+            words, positive = self._weighed(phrase, negatives)
+            scores = self._score(words)
             columns = torch.cat([scores[:, :1], self._background_scores, scores[:, 1:]], dim=1)
-            positive = torch.cat([torch.tensor([True]), same, torch.zeros(len(negatives), dtype=torch.bool)])
             denied = (scores[:, 1:] >= scores[:, :1]).any(dim=1)  # more like what the user said it is not
             return relevancy(columns, positive, self._seen & ~denied, self.settings.relevancy)
+
+    def relevancy_in_view(
+        self, phrase: str, camera: Camera, T_map_camera: Transform, rows: int, columns: int
+    ) -> Float[Tensor, "h w"]:
+        """Return how each cell of a view fits a phrase in the paper's order: queries are blended, then read out.
+
+        Answers go by `relevancy`, where each Gaussian is read out by itself; this is what the paper's pictures show.
+        """
+        with torch.inference_mode():
+            words, positive = self._weighed(phrase, ())
+            texts = torch.cat([words, self._background])
+            view = (self.memory.gaussians, self._entry, camera, T_map_camera, rows, columns)
+            scores, valid = text_view(*view, texts)
+            fit = relevancy(scores.flatten(0, 1), positive, valid.flatten(), self.settings.relevancy)
+            return fit.probability.reshape(rows, columns)
 
     def likeness(self, vector: Float[Tensor, " D"]) -> Relevancy:
         """Return how each Gaussian fits a vector, weighed against what else the place holds.
@@ -127,7 +154,7 @@ class Finder:
         Raises:
             QueryError: the vector is zero or not the encoder's.
         """
-        return likeness(self.memory, self._entry, vector, self.settings.relevancy)
+        return likeness(self.memory, self._entry, vector, self.settings.relevancy, self.head)
 
     def contest(self, phrase: str, negatives: Sequence[str] = ()) -> list[tuple[Proposal, float]]:
         """Return every object that the phrase may mean, and the share of its probability that rival names leave it.
@@ -151,7 +178,7 @@ class Finder:
     @cached_property
     def _background_scores(self) -> Float[Tensor, "N T"]:
         with torch.inference_mode():
-            return self._entry.text_scores(self._background)
+            return self._score(self._background)
 
     @cached_property
     def _names(self) -> Float[Tensor, "K D"]:
@@ -161,7 +188,7 @@ class Finder:
     @cached_property
     def _name_scores(self) -> Float[Tensor, "N K"]:
         with torch.inference_mode():
-            return self._entry.text_scores(self._names)
+            return self._score(self._names)
 
     @cached_property
     def _views(self) -> ViewIndex:
@@ -170,6 +197,16 @@ class Finder:
     @property
     def _blind(self) -> bool:
         return int(self._seen.sum()) < self.settings.min_seen
+
+    def _score(self, texts: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
+        return self._entry.text_scores(texts, self.head)
+
+    def _weighed(self, phrase: str, negatives: Sequence[str]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " T"]]:
+        """Encode a phrase and its negatives, and tell which of phrase, background and negatives mean the phrase."""
+        words = self._words([phrase, *negatives])
+        same = same_meaning(words[0], self._background, self.settings.relevancy)
+        same = without(same, self.encoder.background_phrases, negatives)
+        return words, torch.cat([torch.tensor([True]), same, torch.zeros(len(negatives), dtype=torch.bool)])
 
     def _words(self, texts: Sequence[str]) -> Float[Tensor, "n D"]:
         """Encode phrases, each once: a question needs its phrase for relevancy and again for its rivals."""
@@ -205,12 +242,14 @@ class Finder:
         start: float,
     ) -> Answer:
         if self._blind:
-            return Answer(text, Status.UNOBSERVED, (), "the memory has seen next to nothing", time.monotonic() - start)
+            nothing = "the memory has seen next to nothing"
+            return Answer(text, Status.UNOBSERVED, (), nothing, time.monotonic() - start, self.head)
         threshold = self.settings.min_probability if min_probability is None else min_probability
         found = [pair for pair in ranked if pair[0] >= threshold][:top_k]
         candidates = tuple(self._candidate(i, chance, p) for i, (chance, p) in enumerate(found or ranked[:1]))
         status = Status.FOUND if found else Status.NOT_FOUND
-        return Answer(text, status, candidates, _message(phrase, status, candidates), time.monotonic() - start)
+        message = _message(phrase, status, candidates)
+        return Answer(text, status, candidates, message, time.monotonic() - start, self.head)
 
     def _left_by_rivals(self, proposal: Proposal, same: Bool[Tensor, " K"]) -> float:
         factor = rival_factor(self._name_scores, same, proposal.gaussians, self.settings.relevancy.temperature)

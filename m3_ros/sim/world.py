@@ -1,9 +1,9 @@
 """A simulated room ready to be looked at: baked mesh, MuJoCo model, and the exact truth about every thing in it."""
 
 import hashlib
+import io
 import logging
 import os
-import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 
 from m3_ros.errors import SimulationError
+from m3_ros.files import write_whole
 from m3_ros.geometry.grid import Grid2D
 from m3_ros.sim.atlas import build_atlas
 from m3_ros.sim.bake import BakeSettings, bake
@@ -188,13 +189,9 @@ def _fingerprint(settings: WorldSettings) -> str:
 
 def _save(path: Path, mesh: Mesh) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **vars(mesh))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    data = io.BytesIO()
+    np.savez_compressed(data, **vars(mesh))
+    write_whole(path, data.getvalue(), lasting=False)
 
 
 def _load(path: Path) -> Mesh | None:

@@ -4,8 +4,6 @@ Positions and scales stay in the map frame and in metres; z is up. The file hold
 scales as logarithm), a field in memory holds activated ones.
 """
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from m3_ros.errors import MemoryFormatError
+from m3_ros.files import write_whole
 from m3_ros.splat.gaussians import Gaussians
 
 _SH_COEFFICIENTS = (0, 3, 8, 15)
@@ -49,7 +48,7 @@ def write_ply(gaussians: Gaussians, path: Path) -> None:
     lines = ["ply", "format binary_little_endian 1.0", *_COMMENTS, f"element vertex {len(columns)}"]
     lines += [f"property float {name}" for name in names] + ["end_header", ""]
     try:
-        _replace(path, "\n".join(lines).encode("ascii") + columns.astype("<f4").tobytes())
+        write_whole(path, "\n".join(lines).encode("ascii") + columns.astype("<f4").tobytes())
     except OSError as error:
         raise MemoryFormatError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -162,17 +161,3 @@ def _check_values(path: Path, fields: list[Columns]) -> None:
             f"{path}: {int((~sound).sum())} of {len(means)} Gaussians hold values that are not finite, scales of no "
             f"extent, or zero quaternions (the first is number {int(np.argmin(sound))}): export it again without them"
         )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from m3_ros.errors import TrainingError
+from m3_ros.files import write_whole
 from m3_ros.recording.frame import Frame
 from m3_ros.training.geometry_result import CurvePoint
 from m3_ros.training.geometry_settings import GeometrySettings
@@ -57,18 +56,10 @@ def save_checkpoint(path: Path, owner: dict[str, str], parts: Parts, position: P
     }
     text = json.dumps(dataclasses.asdict(position))
     data = save(plain, {"version": _VERSION, "position": text, **owner})
-    temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        write_whole(path, data)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise TrainingError(f"the checkpoint cannot be written to {path}: {error.strerror or error}") from error
 
 

@@ -1,8 +1,8 @@
-"""The feature maps of one encoder, gone through as often as needed: encoded once, then read from the cache."""
+"""The feature maps of one encoder, gone through as often as needed: encoded once, then read from memory or the cache."""
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,17 +12,20 @@ from torch import Tensor
 from m3_ros.errors import Cancelled
 from m3_ros.features import extract
 from m3_ros.features.encoder import Encoder, FeatureMap, unit
+from m3_ros.features.extraction import Extracted
 from m3_ros.recording.frame import Frame
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress
 
 _SAMPLE_PER_VIEW = 48
-_PRODUCTS_PER_VIEW = 1 << 31
+_PRODUCTS_PER_VIEW = 1 << 28
 """Most multiplications that a view's share of the second moment takes; some of its features stand for all beyond."""
+KEPT_BYTES = 1 << 30
+"""Features [bytes] that the streams of one training hold in memory; those beyond are read from the cache each time."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStream:
-    """What an encoder saw in some frames; memory does not grow with their number."""
+    """What an encoder saw in some frames. The first of them are held in memory, as many as `kept_bytes` allow."""
 
     frames: Sequence[Frame]
     """Frames, in order."""
@@ -34,25 +37,37 @@ class FeatureStream:
     """Asked once a view."""
     ray_address: str | None = None
     """Ray cluster to encode on; None: this process."""
+    kept_bytes: int = KEPT_BYTES
+    """Most memory that features are held in."""
+    _kept: list[FeatureMap] = field(default_factory=list, init=False, repr=False)
+    """The first maps, in the half precision that the cache has too."""
 
     def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
         """Yield the feature map of each frame."""
-        start = time.monotonic()
+        total, held = len(self.frames), len(self._kept)
 
-        def report(done: int) -> None:
-            share = done / len(self.frames)
-            progress(Progress("features", share, (time.monotonic() - start) * (1 / share - 1)))
+        def report(so_far: Extracted) -> None:
+            progress(Progress("features", (held + so_far.done) / total, so_far.eta_s(total - held)))
 
-        seen = extract(self.frames, self.encoder, self.cache_dir, report, ray_address=self.ray_address)
-        for feature_map in seen:
+        rest = extract(self.frames[held:], self.encoder, self.cache_dir, report, ray_address=self.ray_address)
+        for number, seen in enumerate(chain(map(_widened, self._kept[:held]), rest)):
             if self.cancelled():
                 raise Cancelled("training was cancelled while the memory was built; nothing was written")
-            yield feature_map
+            self._keep(number, seen)
+            yield seen
 
     def map(self, number: int) -> FeatureMap:
         """Return the feature map of one frame."""
+        if number < len(self._kept):
+            return _widened(self._kept[number])
         (feature_map,) = extract([self.frames[number]], self.encoder, self.cache_dir)
         return feature_map
+
+    def _keep(self, number: int, seen: FeatureMap) -> None:
+        """Hold a map where it is the next of the first ones and there is room."""
+        room = self.kept_bytes - sum(2 * kept.features.numel() for kept in self._kept)
+        if number == len(self._kept) and 2 * seen.features.numel() <= room:
+            self._kept.append(replace(seen, features=seen.features.half()))
 
     def __iter__(self) -> Iterator[Float[Tensor, "n D"]]:
         """Yield the valid vectors of each frame."""
@@ -60,10 +75,15 @@ class FeatureStream:
             yield vectors(feature_map)
 
 
+def _widened(kept: FeatureMap) -> FeatureMap:
+    return replace(kept, features=kept.features.float())
+
+
 def vectors(feature_map: FeatureMap) -> Float[Tensor, "n D"]:
     """Return the valid vectors of a map: cells of a grid, or regions once each."""
     if feature_map.index is None:
-        return feature_map.features[feature_map.valid]
+        all_valid = bool(feature_map.valid.all())
+        return feature_map.features.flatten(0, 1) if all_valid else feature_map.features[feature_map.valid]
     regions = torch.unique(feature_map.index[feature_map.valid & (feature_map.index >= 0)])
     return feature_map.features[regions]
 

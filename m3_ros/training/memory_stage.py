@@ -46,7 +46,7 @@ from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.training.feature_stream import FeatureStream, Statistics, statistics
 from m3_ros.training.feature_views import FeatureViews
-from m3_ros.training.polish import Learner, PolishSettings, polish
+from m3_ros.training.polish import Learner, PolishSettings, fit_taus, polish, trust
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ class MemorySettings:
     """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""
     keep_sums: bool = True
     """Keep the sums of the walk, so that it can be taken away, and others added."""
+    code_length: Annotated[int, "0..64"] = 0
+    """Components in the code of each Gaussian, for a linear head kept beside the queries; 0: none is kept."""
     seed: int = 0
     """Seed of random choices."""
 
@@ -186,19 +188,20 @@ def _polished(
     learned = settings.projection == "learned"
     generator = torch.Generator().manual_seed(settings.seed)
     learners = [
-        Learner(
-            torch.randn(mean.shape, generator=generator) if settings.initial == "random" else mean,
-            start, known.mean_square, learned,
-        )
-        for start, known, mean in zip(starts, told, means, strict=True)
-    ]  # fmt: skip
+        Learner(torch.randn(mean.shape, generator=generator), start, known.mean_square, learned)
+        if settings.initial == "random"
+        else Learner(mean, start, known.mean_square, learned, trust(sums.weights, settings.polish))
+        for start, known, mean, sums in zip(starts, told, means, lifted, strict=True)
+    ]
+    if settings.tau == 0 and settings.initial == "lift":
+        fit_taus(views, learners, settings.polish)
     polish(views, learners, settings.polish, progress, cancelled)
     entries = []
     for start, learner, mean, sums in zip(starts, learners, means, lifted, strict=True):
-        doubt = settings.polish.doubt if settings.initial == "lift" else 0.0
-        trust = sums.weights / (sums.weights + doubt).clamp(min=1e-9)
-        correction = (learner.result() - mean) * trust[:, None]
-        recipe = Recipe(torch.linalg.pinv(start.W), correction.half(), settings.min_weight)
+        recipe = Recipe(
+            torch.linalg.pinv(start.W), (learner.result() - mean).half(), settings.min_weight, settings.lift_width,
+            settings.code_length,
+        )  # fmt: skip
         entry = compose(learner.attention(), recipe, sums)
         entries.append(entry if settings.keep_sums else replace(entry, recipe=None))
     return tuple(entries)

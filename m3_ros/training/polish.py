@@ -18,11 +18,14 @@ from torch.nn import functional
 
 from m3_ros.errors import Cancelled
 from m3_ros.features.encoder import unit
-from m3_ros.memory.attention import MemoryAttention
+from m3_ros.memory.attention import MemoryAttention, fit_tau
 from m3_ros.training.feature_views import Drawn, FeatureViews, sample
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 
 log = logging.getLogger(__name__)
+
+_LOOKS = 8
+"""Views that temperatures are fitted to."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class PolishSettings:
     component_rate: Annotated[float, ">= 0"] = 2e-3
     """Learning rate of what the components stand for, as a share of the features' size; 0: they stay."""
     doubt: Annotated[float, ">= 0"] = 20.0
-    """A lifted Gaussian whose alpha-weights sum to this over all views [px] moves half as far as the steps took it, one
-    that is seen better moves farther: what few pixels say is noise in part."""
+    """A lifted Gaussian whose alpha-weights sum to this over all views [px] moves half as far as a step wants, one that
+    is seen better moves farther: what few pixels say is noise in part."""
     ridge: Annotated[float, "> 0"] = 1.0
     """How much data a component outweighs when what it stands for is fitted [pixels]."""
     seed: int = 0
@@ -57,6 +60,7 @@ class Learner:
         attention: MemoryAttention,
         mean_square: float,
         learned: bool,
+        trust: Float[Tensor, " N"] | None = None,
     ) -> None:
         """Start from given queries.
 
@@ -65,18 +69,26 @@ class Learner:
             attention: bank, W and tau to start from.
             mean_square: mean squared length of the teacher's features: what the L2 loss is measured in.
             learned: also fit W, tau and what the components stand for; else queries only, as the paper does.
+            trust: share of each step that a query follows, 0 to 1; None: all of it. What reads the queries out is
+                fitted to them as they are kept.
         """
         self.bank, self.learned, self.mean_square = attention.bank, learned, max(mean_square, 1e-12)
         self.size = float(queries.square().sum(dim=1).mean().sqrt().clamp(min=1e-6))
-        self.queries = (queries / self.size).clone().requires_grad_()
+        self._start, self._trust = queries / self.size, torch.ones(1, 1) if trust is None else trust[:, None]
+        self._moved = torch.zeros_like(queries).requires_grad_()
         self.W = attention.W.clone().requires_grad_(learned)
         self.log_tau = torch.tensor(math.log(attention.tau), requires_grad=learned)
         self.values = attention.bank.components.clone().requires_grad_(learned)
         self._keys = unit(attention.bank.components)
 
+    @property
+    def queries(self) -> Float[Tensor, "N s"]:
+        """The queries as they are now, about one long, with gradients."""
+        return self._start + self._moved * self._trust
+
     def parameters(self, settings: PolishSettings) -> list[dict[str, object]]:
         """Return the parameter groups of an optimiser."""
-        groups: list[dict[str, object]] = [{"params": [self.queries], "lr": settings.query_rate}]
+        groups: list[dict[str, object]] = [{"params": [self._moved], "lr": settings.query_rate}]
         if self.learned:
             rms = math.sqrt(self.mean_square)
             groups += [
@@ -111,6 +123,23 @@ class Learner:
     def result(self) -> Float[Tensor, "N s"]:
         """Return the queries at the length that they came with."""
         return self.queries.detach() * self.size
+
+
+def trust(weights: Float[Tensor, " N"], settings: PolishSettings) -> Float[Tensor, " N"]:
+    """Return the share of a step that Gaussians follow, from the sums of their alpha-weights over all views [px]."""
+    return weights / (weights + settings.doubt).clamp(min=1e-9)
+
+
+def fit_taus(views: FeatureViews, learners: Sequence[Learner], settings: PolishSettings) -> None:
+    """Choose the temperatures that read blended queries out best, in place."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    some = range(0, len(views), -(-len(views) // _LOOKS))
+    with torch.no_grad():
+        looks = [_sampled(views, learners, number, settings.pixels, generator) for number in some]
+        for learner, pairs in zip(learners, zip(*looks, strict=True), strict=True):
+            queries, features = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            if len(queries):
+                learner.log_tau.fill_(math.log(fit_tau(learner.bank, learner.W, features, queries)))
 
 
 def polish(

@@ -24,7 +24,6 @@ def add_walk(
     name: str,
     cancelled: CancelCheck = never_cancelled,
     *,
-    lift_width: int = 160,
     cache_dir: Path | None = None,
 ) -> SpatialMemory:
     """Add what was seen on another walk; `m3_ros.memory.remove_walk` takes it away again without a trace.
@@ -37,7 +36,6 @@ def add_walk(
         encoders: every encoder of the memory, in any order.
         name: what to call the walk.
         cancelled: asked once a view.
-        lift_width: width [px] at which the Gaussians are splatted; the one that the memory was trained with.
         cache_dir: keeps the features; None: a temporary folder.
 
     Raises:
@@ -48,18 +46,17 @@ def add_walk(
     check_has_sums(memory)
     if not frames:
         raise TrainingError("a walk needs frames; got none")
-    for encoder in encoders:
-        memory.queries_of(encoder.name, encoder.version)
-    by_name = {encoder.name: encoder for encoder in encoders}
-    missing = [entry.encoder_name for entry in memory.principal_queries if entry.encoder_name not in by_name]
+    by_entry = {memory.queries_of(encoder.name, encoder.version): encoder for encoder in encoders}
+    missing = [entry.encoder_name for entry in memory.principal_queries if entry not in by_entry]
     if missing:
         raise TrainingError(f"a walk has to be seen by every encoder of the memory; {', '.join(missing)} is missing")
     recipes = [entry.recipe for entry in memory.principal_queries if entry.recipe is not None]
+    width = recipes[0].lift_width
     with tempfile.TemporaryDirectory(prefix="m3_features_") as scratch, torch.no_grad():
         cache = cache_dir or Path(scratch)
-        streams = [FeatureStream(frames, by_name[x.encoder_name], cache, cancelled) for x in memory.principal_queries]
-        views = FeatureViews(frames, streams, memory.gaussians, lift_width)
-        lifted = lift(views, memory.gaussians, [recipe.to_query for recipe in recipes], lift_width)
+        streams = [FeatureStream(frames, by_entry[x], cache, cancelled) for x in memory.principal_queries]
+        views = FeatureViews(frames, streams, memory.gaussians, width)
+        lifted = lift(views, memory.gaussians, [recipe.to_query for recipe in recipes], width)
         if not bool((lifted[0].seen > 0).any()):
             raise TrainingError("no Gaussian is seen by any frame: the walk was posed in another map")
         return with_walk(memory, Walk(name, len(frames), lifted), keyframes_of(frames))

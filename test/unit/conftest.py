@@ -116,6 +116,23 @@ def coloured_room(colour_encoder):
 
 
 @pytest.fixture(scope="session")
+def place_of(colour_encoder):
+    """Make the memory of a place out of boxes on a floor: (name, centre, size, number of Gaussians)."""
+
+    def make(boxes):
+        x, y = np.meshgrid(np.arange(-2.48, 2.5, 0.05), np.arange(-1.98, 2.0, 0.05))
+        floor = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
+        rng = np.random.default_rng(0)
+        points = [floor, *(box_points(rng, np.array(centre), np.array(size), n) for _, centre, size, n in boxes)]
+        kinds = ["floor", *(name for name, *_ in boxes)]
+        names = tuple(name for name, part in zip(kinds, points, strict=True) for _ in part)
+        gaussians = gaussians_of(np.concatenate(points), [COLOURS[name] for name in names], scale=0.02)
+        return remember(colour_encoder, gaussians, names), names
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def room_frames(coloured_room):
     """What the keyframes of the room saw."""
     g, keyframes = coloured_room.memory.gaussians, coloured_room.memory.keyframes

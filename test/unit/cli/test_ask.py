@@ -107,3 +107,22 @@ def test_info_looks_for_objects_where_the_training_did_not(coloured_room, tmp_pa
     said = capsys.readouterr().out
     assert f"{len(coloured_room.centres)} objects" in said
     assert "of no known name" in said
+
+
+def test_info_says_what_bytes_are_spent_on_and_how_well_the_bank_covers(coloured_room, tmp_path, capsys):
+    coloured_room.memory.save(tmp_path / "memory", codes="int8")
+    assert main(["info", str(tmp_path / "memory")]) == 0
+    said = capsys.readouterr().out
+    for part in ("gaussians", "keyframes", "memory.json", "queries", "W and keys", "bank", "eight bits"):
+        assert part in said
+    bank = coloured_room.memory.principal_queries[0].attention.bank
+    assert f"theta {bank.theta:.3f}; coverage mean {bank.coverage.mean:.3f}, min {bank.coverage.minimum:.3f}" in said
+    assert f"of {bank.coverage.count} features below theta" in said
+    size = sum(file.stat().st_size for file in (tmp_path / "memory").iterdir()) / 1e6
+    assert float(said.split(" MB: ")[0].rsplit(maxsplit=1)[1]) == pytest.approx(size, abs=0.02)
+
+
+def test_a_missing_linear_head_is_one_line(memory, capsys):
+    code, _, said = ask(capsys, memory, "find the plant", "--encoder", "colours", "--head", "linear")
+    assert code == 1
+    assert "keeps no linear head" in said

@@ -1,5 +1,6 @@
 """The command line: help, one-line errors, exit codes, pictures."""
 
+import os
 import subprocess
 import sys
 
@@ -103,3 +104,14 @@ def test_goal_and_boxes_are_drawn():
     marking = Marking([("chair", box)], from_yaw(1.0, 1.0, 0.0), [(0.5, 0.5), (1.0, 1.0)])
     plain = top_down(empty, ~empty, np.zeros(2), 0.1, Marking())
     assert (top_down(empty, ~empty, np.zeros(2), 0.1, marking) != plain).any()
+
+
+def test_a_reader_that_goes_away_is_no_error(coloured_room, tmp_path):
+    coloured_room.memory.save(tmp_path / "memory")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as gone:
+        command = [sys.executable, "-u", "-m", "m3_ros.cli.main", "info", str(tmp_path / "memory")]
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr

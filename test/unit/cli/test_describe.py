@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from recorded_walk import png
 from tiny_speakers import save_mllama
@@ -10,6 +11,7 @@ from toy_room import toy_frames
 
 from m3_ros.cli.main import main
 from m3_ros.features import load_encoder
+from m3_ros.memory import SpatialMemory
 from m3_ros.recording import read
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import PolishSettings
@@ -63,14 +65,28 @@ def test_a_memory_is_compared_with_the_true_picture(memory, walk, capsys):
     agreement = json.loads(said)
     assert -1 <= agreement["cosine"] <= 1
     assert {"true_text", "rendered_text", "same_words", "divergence", "cells"} < set(agreement)
+    assert (agreement["keyframe"], agreement["away_m"]) == (1, 0)
     code, said, _ = run(capsys, memory, "--compare", walk, "--max-tokens", 5)
-    assert [line.split(":")[0] for line in said.splitlines()[:2]] == ["memory", "picture"]
+    assert [line.split(":")[0] for line in said.splitlines()[1:3]] == ["memory", "picture"]
+
+
+def test_a_pose_is_compared_with_the_picture_taken_nearest_to_it(memory, walk, capsys):
+    pose = SpatialMemory.load(memory).keyframes.T_map_camera[4]
+    forward = pose[:3, 2]
+    at = [*(pose[:3, 3] + 0.1 * forward), float(np.arctan2(forward[1], forward[0]))]
+    code, said, _ = run(capsys, memory, "--at", *at, "--compare", walk, "--max-tokens", 5, "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told["keyframe"] == 4
+    assert told["away_m"] == pytest.approx(0.1, abs=1e-4)
+    assert told["turned_rad"] < 0.3
+    _, direct, _ = run(capsys, memory, "--keyframe", 4, "--compare", walk, "--max-tokens", 5, "--json")
+    assert json.loads(direct)["cosine"] == pytest.approx(told["cosine"])
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--keyframe", 60], "keyframes 0 to 5"),
     (["--at", 0, 0, 90, 0], "nothing in view"),
-    (["--at", 0, 0, 0, 0, "--compare", "."], "only a keyframe"),
     (["--encoder", "embedded"], "no language model"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(memory, capsys, arguments, message):

@@ -1,4 +1,9 @@
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,18 +37,22 @@ class CountingEncoder:
         return FeatureMap(cells.reshape(-1, 3)[:2], valid, (W, H), index)
 
 
-@pytest.fixture
-def frames():
+def walk(count=3):
     rng = np.random.default_rng(0)
     camera = Camera.from_fov(32, 24, 1.2)
-    return [Frame(i, rng.integers(0, 255, (24, 32, 3), dtype=np.uint8), camera, np.eye(4)) for i in range(3)]
+    return [Frame(i, rng.integers(0, 255, (24, 32, 3), dtype=np.uint8), camera, np.eye(4)) for i in range(count)]
+
+
+@pytest.fixture
+def frames():
+    return walk()
 
 
 def test_without_a_cache_every_frame_is_encoded(frames):
-    encoder, seen = CountingEncoder(), []
-    maps = list(extract(frames, encoder, progress=seen.append))
+    encoder, told = CountingEncoder(), []
+    maps = list(extract(frames, encoder, progress=told.append))
     assert encoder.calls == len(maps) == 3
-    assert seen == [1, 2, 3]
+    assert [so_far.done for so_far in told] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("regions", [False, True])
@@ -94,6 +103,66 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frames, tmp_path):
     list(extract(frames, encoder, tmp_path))
     assert encoder.calls == 3
     assert not list(tmp_path.rglob("*.part"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from m3_ros.features.extraction import extract
+from test_extraction import CountingEncoder, walk
+
+class Mortal(CountingEncoder):
+    def encode_image(self, rgb):
+        if self.calls == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode_image(rgb)
+
+list(extract(walk(), Mortal(), Path(sys.argv[1])))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was_killed(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode == -signal.SIGKILL
+    encoder = CountingEncoder()
+    assert len(list(extract(walk(), encoder, tmp_path))) == 3
+    assert encoder.calls == 1
+
+
+class Clock:
+    """Stands still but for what an encoder takes."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr("m3_ros.features.extraction.monotonic", lambda: self.now)
+
+    def slow(self, encoder, seconds):
+        inner = encoder.encode_image
+
+        def encode_image(rgb):
+            self.now += seconds
+            return inner(rgb)
+
+        encoder.encode_image = encode_image
+        return encoder
+
+
+def test_the_time_left_is_that_of_the_frames_to_be_encoded_not_of_those_in_the_cache(tmp_path, monkeypatch):
+    clock, frames = Clock(monkeypatch), walk(10)
+    list(extract(frames[:6], CountingEncoder(), tmp_path))
+    clock.now, told = 100.0, []
+    list(extract(frames, clock.slow(CountingEncoder(), 2.0), tmp_path, told.append))
+    left = [so_far.eta_s(10) for so_far in told]
+    assert all(np.isnan(left[:6]))  # nothing was encoded yet
+    assert left[6:] == [6.0, 4.0, 2.0, 0.0]
+
+
+def test_a_run_that_the_cache_answers_whole_ends_with_nothing_left(tmp_path):
+    told = []
+    list(extract(walk(), CountingEncoder(), tmp_path))
+    list(extract(walk(), CountingEncoder(), tmp_path, told.append))
+    assert told[-1].eta_s(3) == 0
 
 
 class BatchingEncoder(CountingEncoder):

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tiny_models import CLIP, CLIP_RESNET, SIGLIP, centre_of_change, save_open_c
 from m3_ros.errors import EncoderError
 from m3_ros.features import BatchEncoder, Compute, load_encoder
 from m3_ros.features.clip_files import read_clip
+from m3_ros.features.clip_towers import resized_positions
 from m3_ros.features.encoder import unit
 from m3_ros.features.openclip import OpenClipEncoder
 
@@ -46,7 +48,7 @@ def test_it_keeps_the_contract(encoder, folder):
     assert encoder.encode_image(blank(64, 64)).features.shape[-1] == encoder.dim
 
 
-@pytest.mark.parametrize(("width", "height"), [(256, 256), (320, 240), (200, 400), (480, 96)])
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (321, 239), (200, 400), (480, 96), (111, 333)])
 def test_a_square_that_moves_in_the_image_moves_in_the_map(folder, width, height):
     if "resnet" in folder.name:
         pytest.skip("cells of 32 px are wider than these squares")
@@ -73,6 +75,21 @@ def test_a_picture_of_the_models_own_size_gives_patches_that_pool_to_its_image_v
         whole = read.model.encode_image(pixels)
         patch = encoder._tower(pixels)
     assert torch.allclose(patch[0, 0, 0], whole[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("new", [(4, 4), (3, 7), (9, 5)])
+def test_positions_are_interpolated_as_the_library_does_it_and_stay_where_they_are(new):
+    from open_clip.model import resize_pos_embed
+
+    v, u = torch.meshgrid((torch.arange(4) + 0.5) / 4, (torch.arange(4) + 0.5) / 4, indexing="ij")
+    positions = torch.cat([torch.full((1, 2), 9.0), torch.stack([u, v], -1).reshape(16, 2)])
+    ours = resized_positions(positions, (4, 4), new)
+    state = {"visual.positional_embedding": positions}
+    resize_pos_embed(state, SimpleNamespace(visual=SimpleNamespace(grid_size=new)))
+    assert torch.allclose(ours, state["visual.positional_embedding"])
+    grid = ours[1:].reshape(*new, 2)[1:-1, 1:-1]  # a cubic overshoots at the edge
+    v, u = torch.meshgrid(*((torch.arange(n) + 0.5)[1:-1] / n for n in new), indexing="ij")
+    assert torch.allclose(grid, torch.stack([u, v], -1), atol=0.03)
 
 
 def test_the_clip_value_path_is_what_one_token_attends_to(clip_folder):
@@ -174,16 +191,6 @@ def test_a_configuration_and_a_checkpoint_are_read_from_separate_files(tmp_path,
 def test_the_models_own_normalisation_is_used(encoder):
     assert encoder._preprocessing.mean == (0.5,) * 3
     assert encoder._preprocessing.short_side * encoder._preprocessing.patch == 64
-
-
-def test_missing_weights_name_the_command_that_gets_them(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EncoderError, match=r"hf download timm/vit_base_patch16_clip_224.openai.*embedded"):
-        load_encoder("openclip:ViT-B-16/openai")
-    with pytest.raises(EncoderError, match=r"hf download timm/vit_large_patch14_clip_336.openai"):
-        load_encoder("openclip")
-    with pytest.raises(EncoderError, match=r"hf download timm/ViT-B-16-SigLIP2"):
-        load_encoder("openclip:ViT-B-16-SigLIP2/webli")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from copy import copy
 
 import numpy as np
 import pytest
@@ -14,10 +14,11 @@ from m3_ros.features.masks import overlaps
 from m3_ros.features.perception import PerceptionEncoder
 from m3_ros.features.segmentation import SegmentationSettings, Segmenter
 from m3_ros.features.visual_prompt import encode_prompt
+from m3_ros.query.settings import QuerySettings
 
 FLOAT = Compute(precision="float32")
 FEW = SegmentationSettings(points_per_side=3)
-SIZES = [(320, 240), (240, 320), (640, 180), (100, 333)]
+SIZES = [(320, 240), (321, 239), (239, 321), (640, 180), (100, 333)]
 
 
 class Colours:
@@ -113,14 +114,19 @@ def test_a_region_has_the_vector_of_what_it_shows_and_a_click_on_it_finds_it_aga
     assert scores[0] > scores[1] + 0.05
 
 
-def test_a_moved_bright_square_moves_in_the_map():
-    encoder = PerceptionEncoder(known_segmenter(), Colours())
-    for left, top in ((10, 10), (200, 150), (90, 60)):
-        seen = encoder.encode_image(square_image(320, 240, left, top, 70))
-        square = seen.index == seen.index[int((top + 35) * seen.index.shape[0] / 240), int((left + 35) * 0.8)]
-        v, u = square.nonzero().float().add(0.5).mean(0)
-        assert abs(u * 320 / seen.index.shape[1] - left - 35) < 2
-        assert abs(v * 240 / seen.index.shape[0] - top - 35) < 2
+@pytest.mark.parametrize("pictures", [sam_pictures, sam2_pictures], ids=["padded", "squashed"])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_moved_bright_square_moves_in_the_map(pictures, width, height):
+    encoder = PerceptionEncoder(known_segmenter(pictures()), Colours())
+    side = min(width, height) // 3
+    for left, top in ((10, 10), (width - side - 10, height - side - 10), (width // 2, height // 3)):
+        seen = encoder.encode_image(square_image(width, height, left, top, side))
+        h, w = seen.index.shape
+        u, v = left + side / 2, top + side / 2
+        square = seen.index == seen.index[int(v * h / height), int(u * w / width)]
+        row, column = square.nonzero().float().add(0.5).mean(0)
+        assert abs(column * width / w - u) < 2
+        assert abs(row * height / h - v) < 2
 
 
 def test_words_are_those_of_the_dense_encoder():
@@ -129,12 +135,24 @@ def test_words_are_those_of_the_dense_encoder():
     assert (encoder.known_names, encoder.background_phrases, encoder.dim) == (("sun",), ("grey",), 3)
 
 
+def test_the_constants_of_the_space_are_those_of_the_dense_encoder_where_it_has_any():
+    class Measured(Colours):
+        temperature, same_cosine = 0.02, 0.9
+
+    plain, measured = (PerceptionEncoder(known_segmenter(), dense) for dense in (Colours(), Measured()))
+    settings = QuerySettings.of(measured).relevancy
+    assert (settings.temperature, settings.same_cosine) == (0.02, 0.9)
+    assert QuerySettings.of(plain) == QuerySettings()
+    assert copy(measured).temperature == 0.02  # as a cluster's worker gets it
+
+
 def test_the_version_changes_with_either_model_and_with_the_settings():
     network, other = Thresholds(), Thresholds()
     other.anchor.data += 1
     base = PerceptionEncoder(Segmenter(network, sam_pictures(), FLOAT, FEW), Colours()).version
     assert base == PerceptionEncoder(known_segmenter(), Colours()).version
-    changed = SimpleNamespace(version="2", dim=3)
+    changed = Colours()
+    changed.version = "2"
     versions = {
         base,
         PerceptionEncoder(known_segmenter(), changed).version,
@@ -189,6 +207,15 @@ def test_saved_models_load_by_path_and_see_whole_frames(saved):
     assert torch.linalg.vector_norm(query) == pytest.approx(1, abs=1e-5)
 
 
+def test_masks_do_not_depend_on_how_many_clicks_are_made_at_once_nor_on_other_pictures(saved, monkeypatch):
+    image, other = (np.random.default_rng(i).integers(0, 256, (48, 64, 3)).astype(np.uint8) for i in range(2))
+    segmenter = Segmenter.load(str(saved), "perception", FLOAT, FEW)
+    together = segmenter.everything(image)
+    segmenter.everything(other)
+    monkeypatch.setattr("m3_ros.features.segmentation._POINTS_AT_ONCE", 4)
+    assert torch.equal(segmenter.everything(image), together)
+
+
 def test_half_precision_finds_like_masks(saved):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     masks = [
@@ -204,9 +231,3 @@ def test_the_published_form_of_sam2_finds_the_same_masks(tmp_path):
     plain, film = (Segmenter.load(str(save(tmp_path / name)), "perception", FLOAT, FEW) for save, name in
                    ((save_sam2, "plain"), (save_sam2_video, "film")))  # fmt: skip
     assert torch.equal(plain.everything(image), film.everything(image))
-
-
-def test_missing_masks_name_the_download_and_the_way_without(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EncoderError, match=r"hf download facebook/sam2.1-hiera-small.*embedded"):
-        load_encoder("perception")

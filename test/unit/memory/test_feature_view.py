@@ -4,7 +4,7 @@ import torch
 
 from m3_ros.features.encoder import unit
 from m3_ros.geometry.pose import look_at
-from m3_ros.memory.feature_view import feature_view
+from m3_ros.memory.feature_view import blend_cells, feature_view, text_view
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +44,22 @@ def test_nothing_in_view_is_nowhere_valid(coloured_room):
     view = feature_view(memory.gaussians, memory.principal_queries[0], memory.keyframes.cameras[0], pose, 6, 8)
     assert not view.valid.any()
     assert not view.features.any()
+
+
+def test_texts_are_scored_in_a_view_without_its_features_and_exactly(coloured_room, seen):
+    pose, camera, view = seen
+    memory, words = coloured_room.memory, 3 * coloured_room.encoder.encode_text(["chair", "floor", "sofa"])
+    scores, valid = text_view(memory.gaussians, memory.principal_queries[0], camera, pose, 24, 32, words)
+    assert torch.equal(valid, view.valid)
+    torch.testing.assert_close(scores, unit(view.features) @ unit(words).T * valid[..., None], atol=1e-4, rtol=0)
+
+
+def test_blending_before_and_after_the_attention_are_not_the_same(coloured_room, seen):
+    pose, camera, _ = seen
+    memory, (entry,) = coloured_room.memory, coloured_room.memory.principal_queries
+    words = coloured_room.encoder.encode_text(["chair"])
+    by_pixel, valid = text_view(memory.gaussians, entry, camera, pose, 24, 32, words)
+    by_gaussian = blend_cells(memory.gaussians, entry.text_scores(words), camera, pose, 24, 32)
+    apart = (by_pixel - by_gaussian)[valid].abs()
+    assert float(apart.max()) > 0.01
+    assert float(apart.median()) < 0.1

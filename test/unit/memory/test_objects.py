@@ -99,6 +99,57 @@ def test_objects_found_in_training_are_not_looked_for_again(coloured_room, objec
     assert len(list_objects(coloured_room.memory)) == len(objects)
 
 
+def shares(thing, names):
+    """Return of which things an object's Gaussians are, as shares."""
+    own = np.array(names)[thing.gaussians.numpy()]
+    return {name: float((own == name).mean()) for name in set(own)}
+
+
+def test_two_different_things_that_touch_are_two_objects(place_of):
+    memory, names = place_of([
+        ("chair", (1.0, 0.5, 0.4), (0.45, 0.45, 0.8), 1500), ("plant", (1.425, 0.5, 0.5), (0.4, 0.4, 1.0), 1500),
+    ])  # fmt: skip
+    things = find_objects(memory)
+    assert len(things) == 2
+    for name, x, size in (("chair", 1.0, (0.45, 0.45, 0.8)), ("plant", 1.425, (0.4, 0.4, 1.0))):
+        (thing,) = (t for t in things if max(shares(t, names), key=shares(t, names).get) == name)
+        assert np.linalg.norm(thing.centre - (x, 0.5, size[2] / 2)) < 0.05
+        assert np.abs(np.sort(thing.box.size) - np.sort(size)).max() < 0.08
+
+
+def test_a_thin_thing_and_thin_legs_belong_to_their_objects(place_of):
+    legs = [("ball", (x, y, 0.35), (0.04, 0.04, 0.7), 200) for x in (-1.38, -0.62) for y in (0.62, 1.38)]
+    memory, names = place_of(
+        [("cone", (-1.0, -1.0, 0.8), (0.04, 0.04, 1.6), 400), ("ball", (-1.0, 1.0, 0.7), (0.8, 0.8, 0.04), 1200), *legs]
+    )
+    table, pole = find_objects(memory)
+    assert int(table.gaussians.sum()) > 0.95 * names.count("ball")
+    assert np.abs(table.box.size - (0.8, 0.8, 0.72)).max() < 0.06
+    assert bool(pole.gaussians[[name == "cone" for name in names]].all())
+    assert np.abs(np.sort(pole.box.size) - (0.04, 0.04, 1.6)).max() < 0.06
+    assert np.linalg.norm(pole.centre - (-1.0, -1.0, 0.8)) < 0.03
+
+
+def test_a_thing_of_which_one_half_was_seen_is_that_half(place_of):
+    memory, names = place_of([("chair", (1.0, 0.5, 0.4), (0.45, 0.45, 0.8), 1500)])
+    hidden = torch.tensor([name == "chair" for name in names]) & (memory.gaussians.means[:, 0] > 1.05)
+    (thing,) = find_objects(replace(memory, visibility=torch.where(hidden, 0.0, memory.visibility)))
+    assert not bool((thing.gaussians & hidden).any())
+    assert thing.box.corners[:, 0].max() < 1.1
+    assert abs(thing.centre[1] - 0.5) < 0.03
+
+
+def test_a_thing_behind_a_wall_was_not_seen_from_the_other_side(place_of):
+    memory, names = place_of([
+        ("wall", (0.0, 0.3, 0.6), (4.6, 0.02, 1.2), 12000), ("ball", (0.0, 0.9, 0.2), (0.4, 0.4, 0.4), 1000),
+    ])  # fmt: skip
+    (thing,) = (t for t in find_objects(memory) if shares(t, names).get("ball", 0) > 0.5)
+    eyes = memory.keyframes.T_map_camera[:, :3, 3]
+    assert set(thing.views) >= set(np.flatnonzero(eyes[:, 1] > 0.3).tolist())
+    assert not set(thing.views) & set(np.flatnonzero(eyes[:, 1] < -0.5).tolist())
+    assert thing.last_seen_ns == max(int(memory.keyframes.stamps_ns[view]) for view in thing.views)
+
+
 @pytest.mark.parametrize("seen", [0, 1, 5])
 def test_a_place_that_was_hardly_seen_has_no_objects(coloured_room, seen):
     visibility = torch.zeros(len(coloured_room.names))

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from m3_ros.errors import MemoryFormatError, QueryError
+from m3_ros.geometry.pose import look_at
+from m3_ros.memory.linear_head import coded
 from m3_ros.query import Finder, QuerySettings, Status, find
 
 
@@ -105,3 +107,39 @@ def test_memory_of_another_encoder_version_is_refused(coloured_room):
 
 def test_one_question_needs_no_finder(coloured_room):
     assert find(coloured_room.memory, "chair", encoder=coloured_room.encoder).status == Status.FOUND
+
+
+@pytest.fixture(scope="module")
+def with_linear_head(coloured_room):
+    (entry,) = coloured_room.memory.principal_queries
+    mean, to_query = entry.queries.float(), torch.linalg.pinv(entry.attention.W)
+    linear = coded(mean, entry.attention.bank, to_query, 8)
+    return replace(coloured_room.memory, principal_queries=(replace(entry, linear=linear),))
+
+
+def test_the_linear_head_answers_too_and_the_answer_says_so(coloured_room, with_linear_head, finder):
+    linear = Finder(with_linear_head, coloured_room.encoder, head="linear")
+    for name, centre in coloured_room.centres.items():
+        answer = linear.find(name)
+        assert (answer.head, answer.status) == ("linear", Status.FOUND)
+        assert np.linalg.norm(answer.candidates[0].centre - centre) < 0.05
+    assert linear.find("sofa").status == Status.NOT_FOUND
+    assert finder.find("chair").head == "attention"
+    like = linear.likeness(coloured_room.encoder.encode_text(["chair"])[0])
+    assert not torch.equal(like.cosine, finder.likeness(coloured_room.encoder.encode_text(["chair"])[0]).cosine)
+
+
+def test_a_linear_head_that_was_not_kept_is_refused_at_once(coloured_room):
+    with pytest.raises(MemoryFormatError, match="--code-length"):
+        Finder(coloured_room.memory, coloured_room.encoder, head="linear")
+
+
+def test_a_view_lights_up_where_the_thing_is_in_the_papers_order(coloured_room, finder):
+    frames = coloured_room.memory.keyframes
+    camera, pose = frames.cameras[0], look_at((-0.5, 0.0, 1.2), coloured_room.centres["chair"])
+    heat = finder.relevancy_in_view("chair", camera, pose, 24, 32)
+    p_camera = (np.linalg.inv(pose) @ [*coloured_room.centres["chair"], 1.0])[:3]
+    ((u, v),) = camera.project(p_camera[None])
+    assert float(heat[int(v * 24 / camera.height), int(u * 32 / camera.width)]) > 0.5
+    assert float(heat[0, 0]) < 0.1
+    assert float(finder.relevancy_in_view("sofa", camera, pose, 24, 32).max()) < 0.5

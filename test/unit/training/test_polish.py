@@ -9,7 +9,7 @@ from m3_ros.memory import MemoryAttention, cover_components, frozen_projection, 
 from m3_ros.training.feature_stream import FeatureStream, statistics, vectors
 from m3_ros.training.feature_views import Drawn, FeatureViews, sample
 from m3_ros.training.memory_stage import MemorySettings, build_memory
-from m3_ros.training.polish import Learner, PolishSettings, fit_components, polish
+from m3_ros.training.polish import Learner, PolishSettings, fit_components, fit_taus, polish, trust
 from m3_ros.training.progress import never_cancelled
 
 SETTINGS = PolishSettings(steps=30, pixels=128)
@@ -26,11 +26,12 @@ def known(views):
     return statistics(views.streams[0], 0)
 
 
-def learner_of(views, known, learned=True, W=None):
+def learner_of(views, known, learned=True, W=None, tau=0.05, doubt=0.0):
     bank = cover_components(views.streams[0], 0.99, 64).bank("colours", "1", "cover")
     W = pca_projection(known.moment, 4) if W is None else W
     (lifted,) = lift(views, views.gaussians, [torch.linalg.pinv(W)], 80)
-    return Learner(lifted.mean(0.05)[0], MemoryAttention(bank, W, 0.05), known.mean_square, learned)
+    share = trust(lifted.weights, PolishSettings(doubt=doubt))
+    return Learner(lifted.mean(0.05)[0], MemoryAttention(bank, W, tau), known.mean_square, learned, share)
 
 
 def error(views, learner):
@@ -83,6 +84,22 @@ def test_what_is_learned_reads_out_as_it_was_trained(views, known):
         trained = learner.weights(queries) @ learner.values
     some = (queries != 0).any(dim=1)
     torch.testing.assert_close(learner.attention().reconstruct(queries)[some], trained[some], atol=5e-3, rtol=0)
+
+
+def test_a_gaussian_that_few_pixels_saw_follows_a_step_less(views, known):
+    learner = learner_of(views, known, doubt=20.0)
+    (lifted,) = lift(views, views.gaussians, [torch.linalg.pinv(learner.W.detach())], 80)
+    (moved,) = learner.parameters(SETTINGS)[0]["params"]
+    learner.queries.sum().backward()
+    torch.testing.assert_close(moved.grad[:, 0], lifted.weights / (lifted.weights + 20.0))
+
+
+def test_the_temperature_is_fitted_to_blended_queries(views, known):
+    fitted, error_at = learner_of(views, known, learned=False, tau=0.5), {}
+    fit_taus(views, [fitted], SETTINGS)
+    for tau in (0.5, fitted.attention().tau, 0.005):
+        error_at[tau] = error(views, learner_of(views, known, learned=False, tau=tau))
+    assert min(error_at, key=error_at.get) == fitted.attention().tau
 
 
 def test_no_steps_leave_the_lift_as_it_is(views, known):

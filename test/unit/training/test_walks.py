@@ -20,7 +20,7 @@ def memory(coloured_room, room_frames):
 
 @pytest.fixture(scope="module")
 def grown(coloured_room, room_frames, memory):
-    return add_walk(memory, room_frames[6:], [coloured_room.encoder], "second", lift_width=80)
+    return add_walk(memory, room_frames[6:], [coloured_room.encoder], "second")
 
 
 def same(a, b):
@@ -47,9 +47,18 @@ def test_a_walk_added_and_removed_leaves_no_trace(memory, grown):
 def test_the_first_walk_can_be_removed_too(coloured_room, room_frames, memory, grown):
     left = remove_walk(grown, "first")
     assert left.keyframes.stamps_ns.tolist() == [f.stamp_ns for f in room_frames[6:]]
-    assert same(
-        remove_walk(add_walk(left, room_frames[:6], [coloured_room.encoder], "again", lift_width=80), "again"), left
-    )
+    assert same(remove_walk(add_walk(left, room_frames[:6], [coloured_room.encoder], "again"), "again"), left)
+
+
+def test_the_linear_head_follows_the_walks(coloured_room, room_frames):
+    settings = replace(SETTINGS, code_length=3)
+    encoder, gaussians = coloured_room.encoder, coloured_room.memory.gaussians
+    memory = build_memory(room_frames[:6], gaussians, [encoder], settings)
+    grown = add_walk(memory, room_frames[6:], [encoder], "second")
+    before, more, after = (m.principal_queries[0].linear for m in (memory, grown, remove_walk(grown, "second")))
+    assert before.index.shape == (len(gaussians), 3)
+    assert not torch.allclose(more.features(), before.features(), atol=1e-3)
+    torch.testing.assert_close(after.features(), before.features(), atol=1e-4, rtol=0)
 
 
 def test_walks_survive_the_disk(memory, grown, tmp_path):
@@ -62,7 +71,7 @@ def test_walks_survive_the_disk(memory, grown, tmp_path):
 def test_walks_that_cannot_be_added_or_removed_are_refused(coloured_room, room_frames, memory):
     frames, encoder = room_frames[6:], coloured_room.encoder
     with pytest.raises(MemoryFormatError, match="already"):
-        add_walk(memory, frames, [encoder], "first", lift_width=80)
+        add_walk(memory, frames, [encoder], "first")
     with pytest.raises(MemoryFormatError, match="cannot be removed"):
         remove_walk(memory, "first")
     with pytest.raises(MemoryFormatError, match="version"):
