@@ -37,7 +37,7 @@ def _memory(path: Path) -> None:
     )
     print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; settings {memory.provenance.settings}")
     for walk in memory.walks:
-        print(f"  walk {walk.name!r} of {walk.keyframes} keyframes, which can be taken away")
+        print(f"  walk {walk.name!r} of {walk.keyframes} keyframes, which `m3 forget` takes away")
     sizes[f"{MANIFEST} with the views of objects"] = (path / MANIFEST).stat().st_size
     print(f"  {sum(sizes.values()) / 1e6:.2f} MB: {_spent(sizes)}")
     for number, entry in enumerate(memory.principal_queries):

@@ -14,6 +14,8 @@ COMMANDS = {
     "record": "record camera, odometry and transforms to a bag",
     "check": "say what is wrong with a recording before time is spent on training",
     "train": "build a memory from a recording",
+    "add": "add what was seen on another walk to a memory",
+    "forget": "take away what a walk added to a memory",
     "ask": "find things in a memory",
     "describe": "say in words what a memory shows at a pose",
     "trace": "show which views and pixels the memory of a pixel came from",

@@ -1,7 +1,7 @@
 """Image towers of OpenCLIP read patch by patch: every patch in the space of the model's words, at any grid.
 
-A tower pools its patches into one vector by attention. The value path of that attention, without mixing, says what each
-patch would put into the vector (MaskCLIP's trick; section 1.1 of the facts of M3 for CLIP and SigLIP).
+A tower pools its patches into one vector. Each patch pooled alone, attention looking at nothing but the patch itself,
+gives what that patch would put into the vector (MaskCLIP's trick; section 1.1 of the facts of M3 for CLIP and SigLIP).
 """
 
 from collections.abc import Callable
@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from m3_ros.errors import EncoderError
+from m3_ros.features.timm_towers import timm_tower
 
 DenseTower = Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B h w D"]]
 """Maps normalised pixels (sides multiples of the patch) to one vector a patch."""
@@ -33,14 +34,13 @@ def dense_tower(visual: Any, model: str) -> tuple[DenseTower, int]:
         plain = isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
         if visual.attn_pool is None and (plain or visual.pool_type != "tok"):
             return partial(_clip_patches, visual), int(visual.patch_size[0])
-    if isinstance(visual, TimmModel) and _is_pooled_vit(visual.trunk):
-        _accept_any_size(visual.trunk)
-        return partial(_timm_patches, visual), int(visual.trunk.patch_embed.patch_size[0])
+    if isinstance(visual, TimmModel) and (found := timm_tower(visual.trunk, visual.head)):
+        return found
     if isinstance(visual, ModifiedResNet):
         return partial(_resnet_cells, visual), 32
     raise EncoderError(
         f"the image tower of {model} ({type(visual).__name__}) cannot be read patch by patch: choose a ViT of the CLIP "
-        "family (such as ViT-B-16), a SigLIP or SigLIP 2 model, or a ResNet of CLIP"
+        "family (such as ViT-B-16), a SigLIP or SigLIP 2 model, an EVA02, a ConvNeXt, or a ResNet of CLIP"
     )
 
 
@@ -55,21 +55,13 @@ def _clip_patches(visual: Any, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor
     by_class_token = visual.pool_type == "tok"
     for block in blocks[:-1] if by_class_token else blocks:
         x = block(x)
-    x = _value_path(blocks[-1], x[:, 1:]) if by_class_token else x[:, 1:]
+    x = x[:, 1:].reshape(len(x) * h * w, 1, -1)
+    if by_class_token:
+        x = blocks[-1].ls_1(blocks[-1].attention(blocks[-1].ln_1(x)))
     x = visual.ln_post(x)
     if visual.proj is not None:
         x = x @ visual.proj
-    out: Tensor = x.reshape(len(x), h, w, -1)
-    return out
-
-
-def _value_path(block: Any, x: Float[Tensor, "B n C"]) -> Float[Tensor, "B n C"]:
-    attention: nn.MultiheadAttention = block.attn
-    if attention.in_proj_weight is None or attention.in_proj_bias is None:
-        raise EncoderError("the image tower's attention has no joint projection of queries, keys and values")
-    width = x.shape[-1]
-    values = functional.linear(block.ln_1(x), attention.in_proj_weight[-width:], attention.in_proj_bias[-width:])
-    out: Tensor = block.ls_1(attention.out_proj(values))
+    out: Tensor = x.reshape(len(pixels), h, w, -1)
     return out
 
 
@@ -82,44 +74,6 @@ def resized_positions(
     grid = positions[1:].float().reshape(*old, -1).permute(2, 0, 1)[None]
     grid = functional.interpolate(grid, new, mode="bicubic", antialias=True, align_corners=False)
     return torch.cat([positions[:1], grid[0].flatten(1).T.to(positions.dtype)])
-
-
-def _is_pooled_vit(trunk: Any) -> bool:
-    """Tell whether a timm trunk is a plain ViT that pools by a latent query (SigLIP) or by the mean."""
-    from timm.layers import AttentionPoolLatent
-    from timm.models.vision_transformer import VisionTransformer
-
-    if not isinstance(trunk, VisionTransformer):
-        return False
-    return trunk.global_pool == "avg" or isinstance(trunk.attn_pool, AttentionPoolLatent)
-
-
-def _accept_any_size(trunk: Any) -> None:
-    """Let timm interpolate the position embeddings to the grid of each picture. Changes the trunk in place."""
-    from timm.layers import Format
-
-    trunk.dynamic_img_size = True
-    trunk.patch_embed.strict_img_size = False
-    trunk.patch_embed.flatten = False
-    trunk.patch_embed.output_fmt = Format.NHWC
-
-
-def _timm_patches(visual: Any, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
-    """Read a ViT of timm: each patch as the only one that its attention pool looks at, then the pool's MLP."""
-    trunk = visual.trunk
-    h, w = (side // patch for side, patch in zip(pixels.shape[2:], trunk.patch_embed.patch_size, strict=True))
-    x = trunk.forward_features(pixels)[:, trunk.num_prefix_tokens :]
-    if trunk.attn_pool is not None:
-        x = _pool_each(trunk.attn_pool, x)
-    x = visual.head(trunk.head(trunk.fc_norm(x)))
-    out: Tensor = x.reshape(len(x), h, w, -1)
-    return out
-
-
-def _pool_each(pool: Any, x: Float[Tensor, "B n C"]) -> Float[Tensor, "B n C"]:
-    """Pool every patch alone: attention to one patch gives its value, whatever query and key say."""
-    value: Tensor = pool.proj(pool.kv(x)[..., x.shape[-1] :])
-    return value if pool.mlp is None else value + pool.mlp(pool.norm(value))
 
 
 def _resnet_cells(visual: Any, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import os
 import re
-import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.encoder import Encoder, FeatureMap
+from m3_ros.files import write_whole
 from m3_ros.recording.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,8 @@ def write_map(path: Path, seen: FeatureMap) -> None:
     if seen.captions is not None:
         metadata["captions"] = json.dumps(seen.captions)
     try:
-        _replace(path, save(tensors, metadata=metadata))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save(tensors, metadata=metadata), lasting=False)
     except OSError as error:
         raise EncoderError(
             f"features cannot be kept in {path.parent} ({error.strerror}): make room there or name another folder"
@@ -92,17 +92,6 @@ def _picture_hash(rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> str:
     digest = hashlib.sha256(repr(rgb.shape).encode())
     digest.update(rgb.tobytes())
     return digest.hexdigest()[:32]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _checksum(tensors: dict[str, Tensor]) -> int:

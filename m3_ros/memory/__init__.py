@@ -4,6 +4,7 @@ from m3_ros.memory.archive import load_memory, save_memory
 from m3_ros.memory.attention import MemoryAttention, fit_tau, frozen_projection, pca_projection
 from m3_ros.memory.components import Coverage, MemoryBank, paper_components
 from m3_ros.memory.cover import cover_components
+from m3_ros.memory.descent import descended
 from m3_ros.memory.explanation import Explanation, component_captions, explain
 from m3_ros.memory.feature_view import feature_view, text_view
 from m3_ros.memory.lift import Lifted, View, lift
@@ -41,6 +42,7 @@ __all__ = [
     "component_captions",
     "compose",
     "cover_components",
+    "descended",
     "explain",
     "feature_view",
     "find_objects",

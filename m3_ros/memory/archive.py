@@ -109,6 +109,16 @@ def stored_tensors(path: Path) -> dict[str, dict[str, StoredTensor]]:
     return {role: _head(path / entry["name"]) for role, entry in manifest["files"].items()}
 
 
+def stored_codes(path: Path) -> Codes:
+    """Return how a saved memory keeps its principal queries, so that it can be saved again likewise.
+
+    Raises:
+        MemoryFormatError: the memory is missing or partial.
+    """
+    queries = (group["queries"] for group in stored_tensors(path).values() if "queries" in group)
+    return "int8" if any(tensor.dtype == "I8" for tensor in queries) else "float16"
+
+
 def migrate(manifest: Manifest, migrations: Mapping[int, Callable[[Manifest], Manifest]] = MIGRATIONS) -> Manifest:
     """Bring a manifest of an older version up to today's, step by step.
 

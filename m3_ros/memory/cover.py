@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -63,20 +64,27 @@ class _Thinned:
 
 
 class _Keys:
-    """Unit components to compare features with."""
+    """Unit components to compare features with; they grow with the cover."""
 
     def __init__(self, components: Float[Tensor, "t D"]) -> None:
-        self._exact = unit(components).T.contiguous()
+        self._exact = unit(components)
         self._rounded = self._exact.bfloat16() if prefers_bf16() else None
+
+    def extend(self, components: Float[Tensor, "m D"]) -> None:
+        """Take more components."""
+        more = _Keys(components)
+        self._exact = torch.cat([self._exact, more._exact])
+        if self._rounded is not None and more._rounded is not None:
+            self._rounded = torch.cat([self._rounded, more._rounded])
 
     def nearest(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"], theta: float) -> Float[Tensor, " n"]:
         """Return the cosine of each feature to its nearest component, exact to float32 around theta."""
         if self._rounded is None:
-            return (x @ self._exact).amax(dim=1) / length
-        cosine = (x.bfloat16() @ self._rounded).amax(dim=1).float() / length
+            return (x @ self._exact.T).amax(dim=1) / length
+        cosine = (x.bfloat16() @ self._rounded.T).amax(dim=1).float() / length
         doubtful = (cosine < theta + _ROUNDING) & (cosine > theta - _ROUNDING)
         if bool(doubtful.any()):
-            cosine[doubtful] = (x[doubtful] @ self._exact).amax(dim=1) / length[doubtful]
+            cosine[doubtful] = (x[doubtful] @ self._exact.T).amax(dim=1) / length[doubtful]
         return cosine
 
 
@@ -97,12 +105,15 @@ class _Cover:
                 keys = keys if keys is not None else _Keys(self.chosen) if len(self.chosen) else None
                 cosine = torch.full_like(length, -1) if keys is None else keys.nearest(x, length, self.theta)
                 self._nearest.append((cosine, len(self.chosen)))
-                new = _thinned(x[cosine < self.theta - _EXACT], self.theta)
+                new = x[cosine < self.theta - _EXACT]
                 if len(new):
-                    self.chosen, keys = torch.cat([self.chosen, new]) if len(self.chosen) else new, None
-                while len(self.chosen) > self.cap:
+                    new = new[_thinned(_similarities(new), self.theta)]
+                    self.chosen = torch.cat([self.chosen, new]) if len(self.chosen) else new
+                    if keys is not None:
+                        keys.extend(new)
+                if len(self.chosen) > self.cap:
                     self._lower()
-                    lowered = True
+                    lowered, keys = True, None
             if lowered:
                 log.info("theta lowered to %.3f to keep %d components", self.theta, len(self.chosen))
 
@@ -117,11 +128,12 @@ class _Cover:
     def _lower(self) -> None:
         """Find by bisection the highest theta at which the components thin out to half the cap; keep those."""
         low, high, wanted = -1.0, self.theta, max(1, self.cap // 2)
+        similarities = _similarities(self.chosen)
         for _ in range(10):
             middle = (low + high) / 2
-            low, high = (low, middle) if len(_thinned(self.chosen, middle)) > wanted else (middle, high)
+            low, high = (low, middle) if len(_thinned(similarities, middle)) > wanted else (middle, high)
         self.theta = low
-        self.chosen = _thinned(self.chosen, low)
+        self.chosen = self.chosen[_thinned(similarities, low)]
 
 
 def _blocks(chunks: Iterable[Float[Tensor, "n D"]]) -> Iterator[tuple[Float[Tensor, "m D"], Float[Tensor, " m"]]]:
@@ -137,16 +149,18 @@ def _blocks(chunks: Iterable[Float[Tensor, "n D"]]) -> Iterator[tuple[Float[Tens
                 yield x, length
 
 
-def _thinned(x: Float[Tensor, "n D"], theta: float) -> Float[Tensor, "m D"]:
-    """Cover some features by themselves, exactly as if they came one by one."""
-    if len(x) == 0:
-        return x
+def _similarities(x: Float[Tensor, "n D"]) -> Float[Tensor, "n n"]:
     u = unit(x)
-    near = (u @ u.T >= theta - _EXACT).numpy()
-    alive = torch.ones(len(x), dtype=torch.bool).numpy()
+    return u @ u.T
+
+
+def _thinned(similarities: Float[Tensor, "n n"], theta: float) -> list[int]:
+    """Cover some features by themselves, exactly as if they came one by one; return the numbers of those chosen."""
+    near = (similarities >= theta - _EXACT).numpy()
+    alive = np.ones(len(near), dtype=bool)
     kept = []
-    for i in range(len(x)):
+    for i in range(len(near)):
         if alive[i]:
             kept.append(i)
             alive &= ~near[i]
-    return x[kept]
+    return kept

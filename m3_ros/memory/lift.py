@@ -1,26 +1,18 @@
 """Lifting: what the views saw, gathered onto the Gaussians that they saw it on."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from m3_ros.features.encoder import FeatureMap, unit
+from m3_ros.features.encoder import FeatureMap
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform, inverse
 from m3_ros.splat.gaussians import Gaussians
-
-Accumulate = Callable[
-    [Gaussians, Tensor, Tensor, int, int, Tensor],
-    tuple[Tensor, Tensor],
-]
-"""The shape of m3_ros.splat.accumulate.
-
-(gaussians, viewmats, Ks, width, height, values [C,H,W,ch]) -> (sums [N,ch], weights [N]).
-"""
+from m3_ros.splat.lifting import Gathered, Grid, Regions, gather
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +52,6 @@ def lift(
     gaussians: Gaussians,
     to_query: Sequence[Float[Tensor, "D s"]],
     width: int,
-    accumulate: Accumulate | None = None,
     *,
     normalised: bool = True,
 ) -> tuple[Lifted, ...]:
@@ -68,36 +59,52 @@ def lift(
 
     q_i = sum_{v,p} w_i(v,p) x(v,p) W^+ / sum_{v,p} w_i(v,p) is the row-sum solution of rendering q to the projected
     features: the blending of the paper's eq. 1 without its iterations. The geometry stays as it is. One pass over the
-    weights of a view serves all encoders.
+    weights of a view serves all encoders. Grids are interpolated between cell centres, regions are not: two regions'
+    vectors never mix.
 
     Args:
         views: what the encoders saw, all of one camera shape per view.
         gaussians: the geometry.
         to_query: W^+ of each encoder.
         width: width [px] at which the Gaussians are splatted; the height follows from the camera.
-        accumulate: stands in for m3_ros.splat.accumulate.
         normalised: sum features at length one; else as they are.
 
     Returns:
         The sums of each encoder.
     """
-    if accumulate is None:
-        from m3_ros.splat import accumulate as from_splat
-
-        accumulate = from_splat
-    sizes = [matrix.shape[1] + 1 for matrix in to_query]
-    sums, seen = torch.zeros(len(gaussians), sum(sizes)), torch.zeros(len(gaussians))
+    out = Gathered.nothing(len(gaussians), [matrix.shape[1] for matrix in to_query])
     for view in views:
         camera = lifting_camera(view.camera, width)
         maps = zip(view.feature_maps, to_query, strict=True)
-        values = torch.cat(
-            [x for seen_by, matrix in maps for x in _projected(seen_by, matrix, camera, normalised)], dim=-1
-        )
-        s, w = accumulate(gaussians, *pinhole(camera, view.T_map_camera), camera.width, camera.height, values[None])
-        sums += s
-        seen += w
-    parts = torch.split(sums, sizes, dim=1)
-    return tuple(Lifted(part[:, :-1].contiguous(), part[:, -1].contiguous(), seen) for part in parts)
+        images = [projected(seen_by, matrix, camera, normalised) for seen_by, matrix in maps]
+        (viewmat,), (K,) = pinhole(camera, view.T_map_camera)
+        gather(gaussians, viewmat, K, camera.width, camera.height, images, out)
+    return tuple(Lifted(sums, weights, out.seen) for sums, weights in zip(out.sums, out.weights, strict=True))
+
+
+def projected(
+    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera, normalised: bool = True
+) -> Grid | Regions:
+    """Return the queries that the features of a map stand for, as `gather` takes them.
+
+    Args:
+        feature_map: what an encoder saw.
+        to_query: W^+.
+        camera: the view at the lifting size.
+        normalised: of features at length one; else as they are.
+    """
+    x = feature_map.features.float()
+    queries = x @ to_query
+    if normalised:
+        queries /= torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)
+    if feature_map.index is None:
+        return Grid(queries, feature_map.valid)
+    known = torch.where(feature_map.valid, feature_map.index, -1)
+    (rows, columns), (wide, high) = known.shape, feature_map.image_size
+    u = (torch.arange(camera.width) + 0.5) * (wide / camera.width)
+    v = (torch.arange(camera.height) + 0.5) * (high / camera.height)
+    j, i = (u * (columns / wide)).long().clamp(0, columns - 1), (v * (rows / high)).long().clamp(0, rows - 1)
+    return Regions(queries, known[i][:, j])
 
 
 def pinhole(camera: Camera, T_map_camera: Transform) -> tuple[Float[Tensor, "1 4 4"], Float[Tensor, "1 3 3"]]:
@@ -110,29 +117,3 @@ def lifting_camera(camera: Camera, width: int) -> Camera:
     """Return the camera of the view at the lifting width; never larger than the image itself."""
     width = min(width, camera.width)
     return camera.scaled(width, max(1, round(camera.height * width / camera.width)))
-
-
-def _projected(
-    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera, normalised: bool
-) -> tuple[Float[Tensor, "H W s"], Float[Tensor, "H W 1"]]:
-    """Return projected features at the lifting size, zero where there is none, and a mask of where there is one.
-
-    Grids are interpolated between cell centres, regions are not: two regions' vectors never mix.
-    """
-    width, height = camera.width, camera.height
-    x = feature_map.features.float()
-    projected = (unit(x) if normalised else x) @ to_query
-    if feature_map.index is None:
-        valid = feature_map.valid.float()[None, None]
-        size = (height, width)
-        mask = torch.nn.functional.interpolate(valid, size, mode="bilinear", align_corners=False)
-        weighted = projected.movedim(-1, 0)[None] * valid
-        dense = torch.nn.functional.interpolate(weighted, size, mode="bilinear", align_corners=False)
-        keep = mask > 0.5
-        return (dense / mask.clamp(min=0.5) * keep)[0].movedim(0, -1), keep[0].movedim(0, -1).float()
-    v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    scale_u, scale_v = feature_map.image_size[0] / width, feature_map.image_size[1] / height
-    regions = replace(feature_map, features=projected)
-    queries, valid = regions.at((u * scale_u).reshape(-1), (v * scale_v).reshape(-1))
-    known = valid.reshape(height, width, 1).float()
-    return queries.reshape(height, width, -1) * known, known

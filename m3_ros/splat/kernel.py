@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_forward": (_int, [_p, _p, _int, _p, _p, _p, _p]),
     "m3_backward": (_int, [_p, _long, *[_p] * 4, _int, *[_p] * 9]),
     "m3_accumulate": (_int, [_p, _p, _int, _p, _p]),
+    "m3_lift": (_int, [_p, _p, _int, _p]),
     "m3_ssim": (_int, [_int, _int, _int, _p, _p, _p, _int, _p]),
     "m3_read_out": (_int, [_int, _int, _int, _p, _p, _long, _p, _p, _int]),
 }
@@ -183,6 +185,15 @@ def check(code: int, what: str) -> None:
         raise BackendError(f"{what} ran out of memory: use fewer Gaussians, fewer channels or a smaller image")
 
 
+class LiftImage(ctypes.Structure):
+    """What one encoder saw, as csrc/lift.h describes it."""
+
+    _fields_ = (
+        *((name, _p) for name in ("values", "factor", "index", "sums", "weights")),
+        *((name, ctypes.c_int32) for name in ("rows", "columns", "channels", "blocks")),
+    )
+
+
 @dataclass(frozen=True)
 class Stages:
     """Where the time of a view went [s]."""
@@ -267,6 +278,11 @@ class View:
             self._handle, pointer(values), values.shape[0], pointer(sums), pointer(weights)
         )
         check(code, "accumulating")
+
+    def lift(self, images: Sequence[LiftImage], seen: torch.Tensor) -> None:
+        """Add weight * value to the sums of every image, and the weights to seen [N]."""
+        array = (LiftImage * len(images))(*images)
+        check(self._library.m3_lift(self._handle, array, len(images), pointer(seen)), "lifting")
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

@@ -27,7 +27,7 @@ ErrorImage = Callable[[int, View, Gaussians], Float[Tensor, "H W"]]
 """(number of the view, view, field) -> non-negative error of each pixel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
     """What a densification did."""
 
@@ -35,6 +35,8 @@ class Change:
     """Gaussians removed."""
     added: int
     """Gaussians gained by splits."""
+    parents: Int[Tensor, " M"]
+    """Which Gaussian before each one after came from; what is kept for each of them follows by it."""
 
 
 def densify(field: Field, views: Sequence[tuple[int, View]], error_image: ErrorImage, target: int) -> Change:
@@ -48,8 +50,9 @@ def densify(field: Field, views: Sequence[tuple[int, View]], error_image: ErrorI
     kept = alive.clone()
     kept[worst] = False
     children = split(field, worst) if len(worst) else no_rows(field)
-    field.replace_rows(torch.nonzero(kept)[:, 0], children)
-    return Change(int((~alive).sum()), len(worst))
+    survivors = torch.nonzero(kept)[:, 0]
+    field.replace_rows(survivors, children)
+    return Change(int((~alive).sum()), len(worst), torch.cat([survivors, worst, worst]))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The feature maps of one encoder, gone through as often as needed: encoded once, then read from memory or the cache."""
+"""The feature maps of one encoder, gone through as often as needed: encoded once, then held or read from the cache."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace

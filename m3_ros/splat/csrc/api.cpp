@@ -7,6 +7,7 @@
 #endif
 
 #include "attention.h"
+#include "lift.h"
 #include "projection.h"
 #include "raster.h"
 #include "simd.h"
@@ -103,6 +104,10 @@ int m3_backward(void* context, int64_t count, const float* means, const float* q
 
 int m3_accumulate(void* context, float* values, int channels, float* sums, float* weights) {
     return guarded([&] { accumulate(*static_cast<Context*>(context), {values, nullptr, channels}, sums, weights); });
+}
+
+int m3_lift(void* context, const LiftImage* images, int count, float* seen) {
+    return guarded([&] { lift(*static_cast<Context*>(context), images, count, seen); });
 }
 
 int m3_ssim(int planes, int height, int width, const float* a, const float* b, float* gradient, int threads, double* value) {

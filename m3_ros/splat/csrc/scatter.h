@@ -83,17 +83,21 @@ M3_INLINE void scatter_wide_group(const TileWork& work, int used, const Row* tra
     for (; e < used; e++) scatter_wide_block<1, Group>(work, e, transposed, blocks, block, wide);
 }
 
+// Scatter `blocks` times sixteen channels, of which `transposed` has the values of sixteen pixels.
+inline void scatter_blocks(const TileWork& work, int used, const Row* transposed, int blocks, float* wide) {
+    int block = 0;
+    for (; block + kWideGroup <= blocks; block += kWideGroup)
+        scatter_wide_group<kEntries, kWideGroup>(work, used, transposed, blocks, block, wide);
+    for (; block < blocks; block++) scatter_wide_group<kLoneEntries, 1>(work, used, transposed, blocks, block, wide);
+}
+
 // Scatter all channels of one row; `wide` is the tile's part of SlotSums::wide.
 inline void scatter_channels(TileWork& work, int used, const Layout& layout, const PixelRow& row, float* wide) {
     const Row* narrow = row.planes.data() + 16 * layout.wide;
     const int lane_count = kMoments + layout.narrow;
     if (layout.narrow == 4) scatter_narrow<4>(work, used, narrow, lane_count);
     if (layout.narrow == 8) scatter_narrow<8>(work, used, narrow, lane_count);
-    int block = 0;
-    for (; block + kWideGroup <= layout.wide; block += kWideGroup)
-        scatter_wide_group<kEntries, kWideGroup>(work, used, row.transposed.data(), layout.wide, block, wide);
-    for (; block < layout.wide; block++)
-        scatter_wide_group<kLoneEntries, 1>(work, used, row.transposed.data(), layout.wide, block, wide);
+    scatter_blocks(work, used, row.transposed.data(), layout.wide, wide);
 }
 
 // Clear what a tile collects before its first row, and write its lane sums behind its last.

@@ -1,12 +1,22 @@
 import importlib.util
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from tiny_models import CLIP, CLIP_RESNET, SIGLIP, centre_of_change, save_open_clip, square_image
+from tiny_models import (
+    CLIP,
+    CLIP_RESNET,
+    CLIP_TOKEN,
+    CONVNEXT,
+    EVA,
+    PE_CORE,
+    SIGLIP,
+    centre_of_change,
+    save_open_clip,
+    square_image,
+)
 
 from m3_ros.errors import EncoderError
 from m3_ros.features import BatchEncoder, Compute, load_encoder
@@ -18,7 +28,10 @@ from m3_ros.features.openclip import OpenClipEncoder
 if importlib.util.find_spec("open_clip") is None:
     pytest.skip("OpenCLIP is not installed", allow_module_level=True)
 
-KINDS = {"clip": CLIP, "siglip": SIGLIP, "resnet": CLIP_RESNET}
+KINDS = {
+    "clip": CLIP, "siglip": SIGLIP, "resnet": CLIP_RESNET,
+    "token": CLIP_TOKEN, "eva": EVA, "pe": PE_CORE, "convnext": CONVNEXT,
+}  # fmt: skip
 FP32 = Compute(precision="float32")
 
 
@@ -37,6 +50,12 @@ def encoder(folder):
     return load_encoder(f"openclip:{folder}", FP32)
 
 
+@pytest.fixture(scope="module", params=["clip", "siglip"])
+def worded(request, tmp_path_factory):
+    """The two kinds of texts: CLIP's, and those with a tokenizer of their own."""
+    return save_open_clip(tmp_path_factory.mktemp("models") / request.param, KINDS[request.param])
+
+
 def blank(width, height):
     return square_image(width, height, 0, 0, 0)
 
@@ -50,8 +69,6 @@ def test_it_keeps_the_contract(encoder, folder):
 
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (321, 239), (200, 400), (480, 96), (111, 333)])
 def test_a_square_that_moves_in_the_image_moves_in_the_map(folder, width, height):
-    if "resnet" in folder.name:
-        pytest.skip("cells of 32 px are wider than these squares")
     encoder = load_encoder(f"openclip:{folder}", FP32)
     still = encoder.encode_image(blank(width, height))
     rows, columns = still.valid.shape
@@ -64,12 +81,12 @@ def test_a_square_that_moves_in_the_image_moves_in_the_map(folder, width, height
         assert abs(v - (top + side / 2)) < cell
 
 
-def test_a_picture_of_the_models_own_size_gives_patches_that_pool_to_its_image_vector(tmp_path):
-    """With one patch the pool has nothing to mix: the value path of SigLIP then is the model itself."""
-    config = json.loads(json.dumps(SIGLIP))
+@pytest.mark.parametrize(("config", "side"), [(SIGLIP, 16), (CONVNEXT, 32)], ids=["siglip", "convnext"])
+def test_one_patch_alone_has_the_models_own_image_vector(tmp_path, config, side):
+    """With one patch the pool has nothing to mix: what we read then is the model itself."""
     read = read_clip(str(save_open_clip(tmp_path, config)))
-    encoder = OpenClipEncoder("siglip", read, FP32)
-    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    encoder = OpenClipEncoder("one", read, FP32)
+    picture = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
     pixels = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
     with torch.inference_mode():
         whole = read.model.encode_image(pixels)
@@ -108,6 +125,24 @@ def test_the_clip_value_path_is_what_one_token_attends_to(clip_folder):
     assert torch.allclose(patches.flatten(1, 2), expected[:, 1:], atol=1e-5)
 
 
+@pytest.mark.parametrize("config", [CLIP_TOKEN, EVA], ids=["token", "eva"])
+def test_the_value_path_of_timms_towers_is_what_one_token_attends_to(tmp_path, config):
+    read = read_clip(str(save_open_clip(tmp_path, config)))
+    visual = read.model.visual
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    last, seen = visual.trunk.blocks[-1], []
+    with torch.inference_mode():
+        handle = last.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        visual(pixels)
+        handle.remove()
+        only_itself = torch.eye(seen[0].shape[1], dtype=torch.bool)
+        values = last.attn(last.norm1(seen[0]), attn_mask=only_itself)
+        values = getattr(last, "ls1", torch.nn.Identity())(values)
+        expected = visual.head(visual.trunk.head(visual.trunk.fc_norm(visual.trunk.norm(values))))
+    patches = OpenClipEncoder("timm", read, FP32)._tower(pixels)
+    assert torch.allclose(patches.flatten(1, 2), expected[:, 1:], atol=1e-5)
+
+
 def test_a_batch_changes_nothing(encoder):
     pictures = [square_image(96, 64, 8 * i, 8, 24) for i in range(3)] + [blank(64, 96)]
     together = OpenClipEncoder.encode_images(_with_batches_of(encoder, 2), pictures)
@@ -134,8 +169,8 @@ def test_bfloat16_gives_nearly_the_same(folder):
     assert torch.allclose(exact.encode_text(["chair"]), rough.encode_text(["chair"]))
 
 
-def test_words_are_the_librarys_own(folder):
-    read = read_clip(str(folder))
+def test_words_are_the_librarys_own(worded):
+    read = read_clip(str(worded))
     encoder = OpenClipEncoder("clip", read, FP32, templates=("{}",))
     words = ["red chair", "table"]
     with torch.inference_mode():
@@ -144,17 +179,18 @@ def test_words_are_the_librarys_own(folder):
     assert torch.allclose(encoder.encode_text(["find the red chair"]), expected[:1], atol=1e-6)
 
 
-def test_templates_are_averaged(folder):
-    plain = OpenClipEncoder("clip", read_clip(str(folder)), FP32, templates=("{}",))
-    both = OpenClipEncoder("clip", read_clip(str(folder)), FP32, templates=("a {}", "the room {}"))
-    read = read_clip(str(folder))
+def test_templates_are_averaged(worded):
+    plain = OpenClipEncoder("clip", read_clip(str(worded)), FP32, templates=("{}",))
+    both = OpenClipEncoder("clip", read_clip(str(worded)), FP32, templates=("a {}", "the room {}"))
+    read = read_clip(str(worded))
     with torch.inference_mode():
         a, b = read.model.encode_text(read.tokenizer(["a sofa", "the room sofa"]), normalize=True)
     assert torch.allclose(both.encode_text(["sofa"])[0], unit((a + b) / 2), atol=1e-6)
     assert both.version != plain.version
 
 
-def test_no_text_and_empty_text(encoder):
+def test_no_text_and_empty_text(worded):
+    encoder = load_encoder(f"openclip:{worded}", FP32)
     assert encoder.encode_text([]).shape == (0, encoder.dim)
     with pytest.raises(EncoderError, match="empty text"):
         encoder.encode_text([" "])
@@ -174,15 +210,15 @@ def test_the_version_tells_weights_and_normalisation_apart_but_not_places(tmp_pa
     assert load_encoder(f"openclip:{copy}").version in versions
 
 
-def test_a_configuration_and_a_checkpoint_are_read_from_separate_files(tmp_path, folder):
+def test_a_configuration_and_a_checkpoint_are_read_from_separate_files(tmp_path, worded):
     config, weights = tmp_path / "mine.json", tmp_path / "weights.pt"
-    config.write_text((folder / "open_clip_config.json").read_text())
-    for file in folder.glob("token*"):
+    config.write_text((worded / "open_clip_config.json").read_text())
+    for file in worded.glob("token*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     from safetensors.torch import load_file
 
-    torch.save(load_file(folder / "open_clip_model.safetensors"), weights)
-    together = load_encoder(f"openclip:{folder}", FP32)
+    torch.save(load_file(worded / "open_clip_model.safetensors"), weights)
+    together = load_encoder(f"openclip:{worded}", FP32)
     apart = load_encoder(f"openclip:{config}@{weights}", FP32)
     assert apart.version == together.version
     assert torch.equal(apart.encode_text(["sofa"]), together.encode_text(["sofa"]))
@@ -243,7 +279,8 @@ def test_a_picture_of_the_wrong_kind_is_refused(encoder):
         encoder.encode_image(np.zeros((8, 8), np.uint8))
 
 
-def test_texts_mean_the_same_where_they_lie_closer_than_unrelated_ones(encoder):
+def test_texts_mean_the_same_where_they_lie_closer_than_unrelated_ones(worded):
+    encoder = load_encoder(f"openclip:{worded}", FP32)
     words = encoder.encode_text(list(encoder.background_phrases))
     cosines = words @ words.T
     unrelated = float((cosines.sum() - len(words)) / (len(words) * (len(words) - 1)))

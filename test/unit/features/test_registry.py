@@ -120,6 +120,9 @@ def test_a_registered_encoder_that_cannot_be_imported_is_named(other_package):
 def test_the_documentation_has_a_row_for_every_encoder():
     table = (Path(__file__).parents[3] / "doc" / "encoders.md").read_text()
     assert [name for name in ENCODERS if f"\n| `{name}`" not in table] == []
+    head = "| encoder | role in the paper | weights | licence of the weights | dims | answers |"
+    rows = table[table.index(head) :].split("\n\n")[0].splitlines()
+    assert all(len(row.strip("|").split("|")) == 6 and "see the model card" not in row for row in rows)
 
 
 def test_importing_the_room_imports_nothing_heavy_and_opens_the_door_to_torchvision():

@@ -62,14 +62,66 @@ SIGLIP = {
 """A SigLIP with 4x4 patches and a tokenizer of its own."""
 
 
+TINY_TRUNK = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
 def vit_m3_tiny_siglip(**kwargs):
     """Build the image tower that SIGLIP names; registered in timm before it is used."""
     from timm.models.vision_transformer import VisionTransformer
 
-    for key in ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        kwargs.pop(key, None)
-    sizes = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2, "class_token": False}
-    return VisionTransformer(**{**sizes, **kwargs})
+    return VisionTransformer(**{**TINY_TRUNK, "class_token": False, **_of_ours(kwargs)})
+
+
+def vit_m3_tiny_token(**kwargs):
+    """Build a CLIP of timm's, which pools by its class token and scales its layers."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return VisionTransformer(**{**TINY_TRUNK, "pre_norm": True, "init_values": 0.5, **_of_ours(kwargs)})
+
+
+def eva_m3_tiny(**kwargs):
+    """Build an EVA02: rotary positions, gated layers, pooled by the class token."""
+    from timm.models.eva import Eva
+
+    gated = {"swiglu_mlp": True, "scale_mlp": True, "use_rot_pos_emb": True, "ref_feat_shape": (4, 4)}
+    return Eva(**{**TINY_TRUNK, "qkv_fused": False, "mlp_ratio": 2.0, **gated, **_of_ours(kwargs)})
+
+
+def vit_m3_tiny_pe_core(**kwargs):
+    """Build a Perception Encoder of Meta: rotary positions and a class token, pooled by attention."""
+    from timm.models.eva import Eva
+
+    rotary = {"attn_type": "rope", "use_rot_pos_emb": True, "rope_grid_offset": 1.0, "rope_grid_indexing": "xy"}
+    pool = {"attn_pool_num_heads": 2, "attn_pool_mlp_ratio": 2.0, "use_pre_transformer_norm": True}
+    return Eva(**{**TINY_TRUNK, "ref_feat_shape": (4, 4), **rotary, **pool, **_of_ours(kwargs)})
+
+
+def convnext_m3_tiny(**kwargs):
+    """Build a ConvNeXt."""
+    from timm.models.convnext import ConvNeXt
+
+    trunk = ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 16, 32), **_of_ours(kwargs))
+    trunk.default_cfg = {}
+    return trunk
+
+
+def _of_ours(kwargs):
+    taken = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    return {key: value for key, value in kwargs.items() if key not in taken}
+
+
+TRUNKS = (vit_m3_tiny_siglip, vit_m3_tiny_token, eva_m3_tiny, vit_m3_tiny_pe_core, convnext_m3_tiny)
+
+
+def _with_trunk(name: str, **vision) -> dict:
+    return {**CLIP, "vision_cfg": {"image_size": 64, "timm_model_name": name, **vision}}
+
+
+CLIP_TOKEN = _with_trunk("vit_m3_tiny_token", timm_pool="token", timm_proj=None)
+EVA = _with_trunk("eva_m3_tiny", timm_pool="token", timm_proj=None)
+PE_CORE = _with_trunk("vit_m3_tiny_pe_core", timm_pool="map", timm_proj=None)
+CONVNEXT = _with_trunk("convnext_m3_tiny", timm_pool="", timm_proj="linear")
+"""Other towers that OpenCLIP takes from timm."""
 
 
 def save_open_clip(folder: Path, config: dict, seed: int = 0, mean: float = 0.5) -> Path:
@@ -80,8 +132,9 @@ def save_open_clip(folder: Path, config: dict, seed: int = 0, mean: float = 0.5)
     import timm
     from safetensors.torch import save_file
 
-    if not timm.is_model("vit_m3_tiny_siglip"):
-        timm.models.register_model(vit_m3_tiny_siglip)
+    for trunk in TRUNKS:
+        if not timm.is_model(trunk.__name__):
+            timm.models.register_model(trunk)
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     whole = {"model_cfg": config, "preprocess_cfg": {"mean": [mean] * 3, "std": [0.5] * 3}}

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import FeatureMap
 from m3_ros.memory.sources import component_sources
 
@@ -37,3 +39,8 @@ def test_a_region_is_traced_to_the_middle_of_its_cells():
     seen = FeatureMap(torch.eye(3)[:2], torch.ones(4, 8, dtype=torch.bool), (80, 40), index)
     sources = component_sources([(5, seen)], torch.eye(3)[1:2])
     assert sources.tolist() == [[5, 35, 25]]
+
+
+def test_a_component_that_no_view_showed_is_refused():
+    with pytest.raises(TrainingError, match="1 of 2 components"):
+        component_sources([(7, grid(torch.eye(4)[None]))], torch.stack([torch.eye(4)[1], torch.full((4,), 0.3)]))

@@ -47,6 +47,21 @@ def test_densification_reaches_its_target_and_drops_the_faint():
     assert len(field) == n + 30
 
 
+def test_what_belongs_to_each_gaussian_can_follow_its_parent():
+    field, views = make()
+    before = field.parameters[0].detach().clone()
+    with torch.no_grad():
+        field.parameters[3][:20] = -10
+    change = densify(field, views, left_half, len(field) + 30)
+    assert len(change.parents) == len(field)
+    assert not bool((change.parents < 20).any()), "pruned ones have no children"
+    scales = torch.exp(field.parameters[2].detach()).amax(dim=1)
+    moved = (field.parameters[0].detach() - before[change.parents]).norm(dim=1)
+    assert bool((moved <= 1.01 * scales).all())
+    counts = torch.bincount(change.parents)
+    assert int((counts == 2).sum()) == change.added
+
+
 def test_a_full_budget_only_drops():
     field, views = make()
     n = len(field)

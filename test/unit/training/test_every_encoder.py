@@ -158,3 +158,44 @@ def test_a_memory_refuses_an_encoder_with_other_weights(sources):
     retrained.name = encoder.name  # other weights put in the same place
     with pytest.raises(MemoryFormatError, match="version"):
         Finder(memory, retrained)
+
+
+THIRD_PARTY = """
+import torch
+from m3_ros.features.encoder import FeatureMap, unit
+
+class Brightness:
+    name, version, dim = "brightness:fine", "7", 4
+    background_phrases, known_names = ("thing", "dark"), ()
+
+    def encode_image(self, rgb):
+        cells = torch.from_numpy(rgb[4::8, 4::8].copy()).float() / 255
+        vectors = torch.cat([cells, 1 - cells.mean(-1, keepdim=True)], dim=-1)
+        return FeatureMap(vectors, torch.ones(cells.shape[:2], dtype=torch.bool), (rgb.shape[1], rgb.shape[0]))
+
+    def encode_text(self, texts):
+        return unit(torch.tensor([[1.0, 1, 1, 0] if "bright" in text else [0.1, 0.1, 0.1, 1] for text in texts]))
+
+def load(source, compute):
+    assert source == "fine"
+    return Brightness()
+"""
+
+
+def test_an_encoder_of_another_package_is_trained_saved_loaded_and_asked_like_ours(tmp_path, monkeypatch):
+    """Installed as pip would: a module and a dist-info on the path, and nothing told to this package."""
+    (tmp_path / "brightness.py").write_text(THIRD_PARTY)
+    info = tmp_path / "brightness-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[m3_ros.encoders]\nbrightness = brightness:load\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "brightness" in encoder_names()
+    settings = MemorySettings(query_dim=4, lift_width=64, polish=FEW_STEPS)
+    memory = build_memory(FRAMES, toy_gaussians(FRAMES, step=2), [load_encoder("brightness:fine")], settings)
+    memory.save(tmp_path / "memory")
+    finder = Finder.open(tmp_path / "memory")
+    assert type(finder.encoder).__module__ == "brightness"
+    relevancy = finder.relevancy("something bright").probability
+    shade = memory.gaussians.sh0[:, 0].mean(dim=1)
+    assert relevancy[memory.seen & (shade > 0.3)].mean() > relevancy[memory.seen & (shade < -0.3)].mean()

@@ -56,6 +56,22 @@ def test_held_out_views_are_not_looked_at(coloured_room, frames):
     assert len(looked_at) == len(seen)  # each picture once, whatever the number of passes
 
 
+def test_components_come_from_held_out_views_only_where_that_is_asked_for(coloured_room, frames):
+    """The paper's code chooses from test views too; the switch is there to compare with it."""
+    stamps = []
+    for leaky in (False, True):
+        settings = replace(SETTINGS, leaky=leaky, polish=PolishSettings(steps=0))
+        # nearly all views are held out, so that what they show is in no training view
+        memory = build_memory(
+            frames, coloured_room.memory.gaussians, [coloured_room.encoder], settings, held_out=range(1, len(frames))
+        )
+        bank = memory.principal_queries[0].attention.bank
+        stamps.append({int(stamp) for stamp in bank.sources[:, 0]})
+        assert bank.coverage.count > 0
+    assert stamps[0] == {frames[0].stamp_ns}
+    assert stamps[1] > stamps[0]
+
+
 def test_every_encoder_gets_its_own_queries(coloured_room, frames):
     other = replace(coloured_room.encoder, name="other")
     memory = build_memory(frames, coloured_room.memory.gaussians, [coloured_room.encoder, other], SETTINGS)
