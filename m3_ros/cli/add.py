@@ -42,7 +42,7 @@ def run(
 
     from m3_ros.features import load_encoder
     from m3_ros.memory import find_objects, load_memory, save_memory
-    from m3_ros.memory.archive import stored_codes
+    from m3_ros.memory.archive import stored_precision
     from m3_ros.memory.walks import check_has_sums
     from m3_ros.training.pipeline import TrainingSettings, read_keyframes
     from m3_ros.training.walks import add_walk
@@ -56,7 +56,7 @@ def run(
         line.say("gathering what was seen")
         grown = add_walk(known, frames, encoders, called, cache_dir=cache_dir)
         grown = replace(grown, objects=find_objects(grown, encoders))
-    save_memory(grown, out or memory, stored_codes(memory))
+    save_memory(grown, out or memory, stored_precision(memory))
     print(
         f"{out or memory}: walk {called!r} of {len(frames)} keyframes added; {int(grown.seen.sum())} of "
         f"{len(grown.gaussians)} Gaussians seen (were {int(known.seen.sum())}), {len(grown.objects or ())} objects"

@@ -45,7 +45,8 @@ def run(
 
     Args:
         scene: Number of a simulated room, which is walked at 320x240; or a recording.
-        encoders: Encoders, such as `embedded dinov2:/models/dinov2-base openclip:/models/clip`.
+        encoders: Encoders, such as `embedded dinov2:/models/dinov2-base openclip:/models/clip`; for costs also a
+            stand-in of a width and grid, such as `stand-in:1152:27x27` or `stand-in:4096:60x80:regions`.
         seeds: Seeds of the trainings.
         parts: What to measure: fidelity beside other methods; ablation of our own choices; costs.
         methods: Only these methods; default: all.
@@ -60,10 +61,10 @@ def run(
         cache: Folder that keeps features between runs; default: a temporary one.
         json_document: One JSON document instead of tables.
     """
-    from m3_ros.features import load_encoder
+    from m3_ros.evaluation.stand_in import load_any
 
     settings = _settings(methods, dims, components, gaussians, steps, iterations)
-    loaded = [load_encoder(name) for name in encoders]
+    loaded = [load_any(spec) for spec in encoders]
     frames = _frames(scene, keyframes, max_width)
     kept = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="m3_features_")
     with kept as folder:
@@ -95,12 +96,15 @@ def as_table(found: Found) -> str:
     for t in found.text_scores:
         lines.append(
             f"text score of {t.gaussians} Gaussians, {t.components} components of {t.feature_dim}: fused "
-            f"{t.fused_ms:.0f} ms, plain {t.plain_ms:.0f} ms, difference {t.largest_difference:.1e}"
+            f"{t.fused_ms:.0f} ms, plain {t.plain_ms:.0f} ms, difference {t.largest_difference:.1e}, queries of "
+            f"{t.query_dim}"
         )
     if (w := found.weight_pass) is not None:
         lines.append(
-            f"weight pass over {w.views} views: {w.one_seconds:.2f} s for one encoder, {w.all_seconds:.2f} s for "
-            f"{w.encoders} ({w.all_seconds / w.one_seconds:.2f}x)"
+            f"weight pass over {w.views} views, {w.gaussians} Gaussians, queries of {w.query_dim}: "
+            f"{w.one_seconds:.2f} s for one encoder, {w.all_seconds:.2f} s for {w.encoders} "
+            f"({w.all_seconds / w.one_seconds:.2f}x); of projected features {w.one_projected_seconds:.2f} s and "
+            f"{w.all_projected_seconds:.2f} s ({w.all_projected_seconds / w.one_projected_seconds:.2f}x)"
         )
     if (a := found.archive) is not None:
         lines.append(
@@ -177,7 +181,9 @@ def _measure(
             if "costs" in parts and seed == seeds[-1]:
                 line.say("measuring costs")
                 found = Found(
-                    text_scores=tuple(memory_costs.time_text_score(feature_dim=dim) for dim in (128, 512, 2048)),
+                    text_scores=tuple(
+                        memory_costs.time_text_score(query_dim=settings.dims, feature_dim=d) for d in (128, 512, 2048)
+                    ),
                     weight_pass=memory_costs.time_weight_pass(place, encoders, ours, cache_dir),
                     archive=memory_costs.measure_archive(place, encoders, ours, cache_dir),
                 )

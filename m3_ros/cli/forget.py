@@ -23,12 +23,12 @@ def run(
     from dataclasses import replace
 
     from m3_ros.memory import find_objects, load_memory, remove_walk, save_memory
-    from m3_ros.memory.archive import stored_codes
-    from m3_ros.query.session import encoder_with_words
+    from m3_ros.memory.archive import stored_precision
+    from m3_ros.query.words import encoder_with_words
 
     left = remove_walk(load_memory(memory), walk)
     left = replace(left, objects=find_objects(left, [encoder_with_words(left)]))
-    save_memory(left, out or memory, stored_codes(memory))
+    save_memory(left, out or memory, stored_precision(memory))
     print(
         f"{out or memory}: walk {walk!r} taken away; {len(left.keyframes)} keyframes left, {int(left.seen.sum())} of "
         f"{len(left.gaussians)} Gaussians seen, {len(left.objects or ())} objects"

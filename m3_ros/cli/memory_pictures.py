@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from m3_ros.cli.pictures import Image, Marking, contact_sheet, heat_overlay, save_png, to_bytes, top_down
 from m3_ros.geometry.camera import Camera
-from m3_ros.geometry.pose import Transform, inverse
+from m3_ros.geometry.pose import Transform
 from m3_ros.memory import SpatialMemory
+from m3_ros.memory.lift import pinhole
 from m3_ros.planner import Approach, NavigationMap
 from m3_ros.query import Answer, Finder
 from m3_ros.query.phrase import subject
@@ -23,10 +24,8 @@ def splat(
     memory: SpatialMemory, values: Float[torch.Tensor, "N ch"] | None, camera: Camera, T_map_camera: Transform
 ) -> Float[NDArray[np.float32], "H W ch"]:
     """Render any per-Gaussian values, or the colours for None, from a pose."""
-    g = memory.gaussians
-    viewmat = torch.from_numpy(inverse(T_map_camera)).float()[None]
+    g, (viewmat, K) = memory.gaussians, pinhole(camera, T_map_camera)
     features = colours(g, viewmat) if values is None else values
-    K = torch.from_numpy(camera.K).float()[None]
     with torch.inference_mode():
         drawn = render(g.means, g.quats, g.scales, g.opacities, features, viewmat, K, camera.width, camera.height)
     return drawn.features[0].contiguous().numpy()

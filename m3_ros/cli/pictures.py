@@ -41,10 +41,12 @@ def write(
 
 
 def contact_sheet(rows: Sequence[tuple[str, Sequence[Image]]], gap: int = 6) -> Image:
-    """Stack rows of equally sized images, each row under its caption."""
+    """Stack rows of images, each row under its caption."""
     strips = []
     for caption, images in rows:
-        strip = np.concatenate([np.pad(i, ((0, gap), (0, gap), (0, 0)), constant_values=255) for i in images], axis=1)
+        tallest = max(len(i) for i in images) + gap
+        padded = [np.pad(i, ((0, tallest - len(i)), (0, gap), (0, 0)), constant_values=255) for i in images]
+        strip = np.concatenate(padded, axis=1)
         title = np.full((24, strip.shape[1], 3), 255, np.uint8)
         write(title, caption, (4, 17))
         strips.append(np.concatenate([title, strip]))

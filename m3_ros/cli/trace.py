@@ -61,7 +61,7 @@ def draw_trace(trace: "PixelTrace", keyframe: int, pictures: "Mapping[int, Image
     Args:
         trace: what was traced.
         keyframe: view of the pixel.
-        pictures: of that view and of those that the components came from, all of one size.
+        pictures: of that view and of those that the components came from.
     """
     from m3_ros.cli.pictures import contact_sheet
 

@@ -21,7 +21,7 @@ def run(
     refine_poses: Literal["auto", "on", "off"] = "auto",
     resume: bool = False,
     ray: str | None = None,
-    codes: Literal["float16", "int8"] = "float16",
+    query_precision: Literal["float16", "int8"] = "float16",
     code_length: int = 0,
 ) -> int:
     """Build a memory from a recording.
@@ -38,7 +38,7 @@ def run(
         refine_poses: Correct the pose of each picture first; auto: where the pictures disagree with their poses.
         resume: Go on from the checkpoint that a stopped training left.
         ray: Ray cluster to encode on, HOST:PORT.
-        codes: How what each Gaussian remembers is saved; int8 takes half the bytes.
+        query_precision: How what each Gaussian remembers is saved; int8 takes half the bytes.
         code_length: Components of the linear head that is kept for `m3 ask --head linear`; 0: none.
     """
     from m3_ros.training.memory_stage import MemorySettings
@@ -55,7 +55,7 @@ def run(
         refine_poses=refine_poses,
         resume=resume,
         ray_address=ray,
-        codes=codes,
+        query_precision=query_precision,
         memory=MemorySettings(code_length=code_length),
     )
     with ProgressLine() as line:

@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -58,11 +58,16 @@ class WeightPass:
     """The pass over all training views that gathers features on the Gaussians."""
 
     one_seconds: float
-    """For the first encoder [s]."""
+    """For the first encoder, its features in memory [s]."""
     all_seconds: float
     """For all encoders at once [s]."""
+    one_projected_seconds: float
+    """As one_seconds, but of features that are projected to queries already: what the weights alone take [s]."""
+    all_projected_seconds: float
     encoders: int
     views: int
+    gaussians: int
+    query_dim: int
 
 
 def time_text_score(
@@ -114,21 +119,36 @@ def measure_archive(
 def time_weight_pass(
     place: Place, encoders: Sequence[Encoder], settings: MemorySettings, cache_dir: Path
 ) -> WeightPass:
-    """Time the lift of one encoder and of all at once, features in memory and queries of the usual length."""
+    """Time the lift of one encoder and of all at once, features in memory."""
     frames = [place.frames[i] for i in place.training]
     maps = list(zip(*(extract(frames, encoder, cache_dir) for encoder in encoders), strict=True))
     generator = torch.Generator().manual_seed(0)
     matrices = [torch.randn(encoder.dim, settings.query_dim, generator=generator) for encoder in encoders]
+    views = [View(seen, frame.camera, frame.T_map_camera) for frame, seen in zip(frames, maps, strict=True)]
+    queries = [_as_queries(view, matrices) for view in views]
+    unchanged = [torch.eye(settings.query_dim)] * len(encoders)
 
-    def seconds(count: int) -> float:
-        pairs = zip(frames, maps, strict=True)
-        views = [View(seen[:count], frame.camera, frame.T_map_camera) for frame, seen in pairs]
-        start = time.monotonic()
-        lift(views, place.gaussians, matrices[:count], settings.lift_width)
-        return time.monotonic() - start
+    def seconds(seen: Sequence[View], count: int, to_query: Sequence[torch.Tensor]) -> float:
+        some = [replace(view, feature_maps=view.feature_maps[:count]) for view in seen]
+        times = []
+        for _ in range(_REPEATS):
+            start = time.monotonic()
+            lift(some, place.gaussians, to_query[:count], settings.lift_width)
+            times.append(time.monotonic() - start)
+        return statistics.median(times)
 
-    seconds(1)
-    return WeightPass(seconds(1), seconds(len(encoders)), len(encoders), len(frames))
+    every = len(encoders)
+    return WeightPass(
+        seconds(views, 1, matrices), seconds(views, every, matrices),
+        seconds(queries, 1, unchanged), seconds(queries, every, unchanged),
+        every, len(frames), len(place.gaussians), settings.query_dim,
+    )  # fmt: skip
+
+
+def _as_queries(view: View, matrices: Sequence[torch.Tensor]) -> View:
+    """Project the features of a view."""
+    pairs = zip(view.feature_maps, matrices, strict=True)
+    return replace(view, feature_maps=tuple(replace(seen, features=seen.features @ matrix) for seen, matrix in pairs))
 
 
 def _timed(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:

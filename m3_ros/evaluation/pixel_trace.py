@@ -8,11 +8,7 @@ from m3_ros.errors import QueryError
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform
 from m3_ros.memory import PrincipalQueries, SpatialMemory
-from m3_ros.memory.lift import pinhole
-from m3_ros.splat import render
-
-_LEAST_ALPHA = 0.5
-"""A pixel that the Gaussians cover less than this shows nothing that could be traced."""
+from m3_ros.memory.feature_view import blended_queries
 
 
 @dataclass(frozen=True)
@@ -76,15 +72,11 @@ def trace_pixel(
     if not (0 <= u < camera.width and 0 <= v < camera.height):
         raise QueryError(f"a pixel of a view of {camera.width}x{camera.height} is wanted; got ({u:g}, {v:g})")
     at_pixel = Camera(1, 1, camera.fx, camera.fy, camera.cx - u + 0.5, camera.cy - v + 0.5)
-    known = (entry.queries != 0).any(dim=1).float()[:, None]
-    values = torch.cat([entry.queries.float(), known], dim=1)
-    g = memory.gaussians
     with torch.inference_mode():
-        drawn = render(g.means, g.quats, g.scales, g.opacities, values, *pinhole(at_pixel, T_map_camera), 1, 1)
-        blended = drawn.features[0, 0]
-        if float(blended[0, -1]) < _LEAST_ALPHA:
+        queries, shown = blended_queries(memory.gaussians, entry, at_pixel, T_map_camera, 1, 1)
+        if not bool(shown):
             raise QueryError(f"the memory of {entry.encoder_name!r} shows nothing at pixel ({u:g}, {v:g}) of this view")
-        weights, numbers = entry.attention.weights(blended[:, :-1])[0].topk(min(most, len(bank)))
+        weights, numbers = entry.attention.weights(queries[0])[0].topk(min(most, len(bank)))
     stamps = {stamp: i for i, stamp in reversed(list(enumerate(memory.keyframes.stamps_ns.tolist())))}
     origins = []
     for weight, number in zip(weights.tolist(), numbers.tolist(), strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 from m3_ros.features.compute import Compute
 from m3_ros.features.encoder import check_texts, unit
 from m3_ros.features.pretrained import load_pretrained
-from m3_ros.features.sentence import SENTENCE_DIM, embed_sentences
+from m3_ros.features.sentence import SENTENCE_DIM, embed_sentences, sentence_version
 from m3_ros.features.weights import fingerprint, model_folder
 
 SENTENCES = "minilm"
@@ -58,7 +58,13 @@ def load_phrase_vectors(source: str, encoder: str, compute: Compute) -> PhraseVe
 class SentenceVectors:
     """Sentence embeddings of MiniLM."""
 
-    version, dim = "minilm-l6-v2", SENTENCE_DIM
+    dim = SENTENCE_DIM
+    """Length of a sentence embedding."""
+
+    def __init__(self) -> None:
+        """Load the model. Raises EncoderError if it is not installed, or broken."""
+        self.version = sentence_version()
+        """Fingerprint of the weights."""
 
     def embed(self, phrases: list[str]) -> Float[Tensor, "n 384"]:
         """Embed phrases as unit vectors. Raises EncoderError if one is empty."""

@@ -56,7 +56,13 @@ def load_encoder(spec: str = "embedded", compute: Compute | None = None) -> Enco
         EncoderError: no encoder has this name, or its weights are missing or broken.
     """
     name, _, source = spec.partition(":")
-    return _loader(name)(source, compute or Compute())
+    encoder = _loader(name)(source, compute or Compute())
+    if not isinstance(encoder, Encoder):
+        raise EncoderError(
+            f"what {name!r} loads is no encoder ({type(encoder).__name__}): it must have all that "
+            "m3_ros.features.Encoder asks for"
+        )
+    return encoder
 
 
 def encoder_names() -> list[str]:

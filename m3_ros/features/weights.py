@@ -1,23 +1,25 @@
 """Weights of published models: found on this machine, never downloaded unasked; and their fingerprint."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from m3_ros.errors import EncoderError
 
 _WAY_ON = "The encoder `embedded` needs no download"
 
 
-def fingerprint(network: nn.Module, preprocessing: object) -> str:
+def fingerprint(network: nn.Module | Mapping[str, Tensor], preprocessing: object) -> str:
     """Return a hash of a network's weights and of everything else that its vectors depend on.
 
     It is the same wherever the files lie and in whatever format they were stored. Take it before `Compute.prepare`.
     """
     digest = hashlib.sha256(repr(preprocessing).encode())
-    for name, value in sorted(network.state_dict().items()):
+    weights = network.state_dict() if isinstance(network, nn.Module) else network
+    for name, value in sorted(weights.items()):
         tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -9,13 +9,13 @@ from m3_ros.memory.explanation import Explanation, component_captions, explain
 from m3_ros.memory.feature_view import feature_view, text_view
 from m3_ros.memory.lift import Lifted, View, lift
 from m3_ros.memory.objects import ObjectSettings, find_objects, list_objects
+from m3_ros.memory.provenance import Provenance
 from m3_ros.memory.spatial_memory import (
-    Codes,
     Head,
     Keyframes,
     MemoryObject,
     PrincipalQueries,
-    Provenance,
+    QueryPrecision,
     Recipe,
     SpatialMemory,
     Walk,
@@ -23,7 +23,6 @@ from m3_ros.memory.spatial_memory import (
 from m3_ros.memory.walks import compose, remove_walk, visibility, with_walk
 
 __all__ = [
-    "Codes",
     "Coverage",
     "Explanation",
     "Head",
@@ -35,6 +34,7 @@ __all__ = [
     "ObjectSettings",
     "PrincipalQueries",
     "Provenance",
+    "QueryPrecision",
     "Recipe",
     "SpatialMemory",
     "View",

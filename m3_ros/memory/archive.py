@@ -19,7 +19,7 @@ from torch import Tensor
 from m3_ros.errors import MemoryFormatError
 from m3_ros.files import TEMPORARY, write_whole
 from m3_ros.memory.archive_content import Manifest, assemble, described, tensors
-from m3_ros.memory.spatial_memory import Codes, SpatialMemory
+from m3_ros.memory.spatial_memory import QueryPrecision, SpatialMemory
 
 FORMAT = "m3_ros memory"
 VERSION = 3
@@ -46,20 +46,20 @@ _SEAL = "sha256"
 """Key of the checksum of all else in the manifest."""
 
 
-def save_memory(memory: SpatialMemory, path: Path, codes: Codes = "float16") -> None:
+def save_memory(memory: SpatialMemory, path: Path, query_precision: QueryPrecision = "float16") -> None:
     """Write a memory to the folder `path`, atomically.
 
     Args:
         memory: what to write.
         path: folder; a memory already there is replaced only when the new one is whole.
-        codes: how principal queries are stored.
+        query_precision: how principal queries are stored.
 
     Raises:
         MemoryFormatError: the folder cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        files = {role: _write_data(path, role, group) for role, group in tensors(memory, codes).items()}
+        files = {role: _write_data(path, role, group) for role, group in tensors(memory, query_precision).items()}
         manifest = described(memory) | {"format": FORMAT, "version": VERSION, "files": files}
         _sync(path)
         write_whole(path / MANIFEST, _text(manifest | {_SEAL: _checksum(manifest)}))
@@ -109,7 +109,7 @@ def stored_tensors(path: Path) -> dict[str, dict[str, StoredTensor]]:
     return {role: _head(path / entry["name"]) for role, entry in manifest["files"].items()}
 
 
-def stored_codes(path: Path) -> Codes:
+def stored_precision(path: Path) -> QueryPrecision:
     """Return how a saved memory keeps its principal queries, so that it can be saved again likewise.
 
     Raises:

@@ -15,12 +15,12 @@ from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.components import Coverage, MemoryBank
 from m3_ros.memory.lift import Lifted
 from m3_ros.memory.linear_head import LinearHead
+from m3_ros.memory.provenance import Provenance
 from m3_ros.memory.spatial_memory import (
-    Codes,
     Keyframes,
     MemoryObject,
     PrincipalQueries,
-    Provenance,
+    QueryPrecision,
     Recipe,
     SpatialMemory,
     Walk,
@@ -32,7 +32,7 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 """Tensors by name, by the file that they are in."""
 
 
-def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[str, Tensor]]:
+def tensors(memory: SpatialMemory, precision: QueryPrecision = "float16") -> dict[str, dict[str, Tensor]]:
     """Return the tensors of a memory by group and name."""
     frames, g = memory.keyframes, memory.gaussians
     intrinsics = [[c.width, c.height, c.fx, c.fy, c.cx, c.cy] for c in frames.cameras]
@@ -46,7 +46,7 @@ def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[s
         },
     }
     for i, entry in enumerate(memory.principal_queries):
-        groups[f"encoder_{i}"] = _entry_tensors(entry, codes)
+        groups[f"encoder_{i}"] = _entry_tensors(entry, precision)
     for i, walk in enumerate(memory.walks):
         groups[f"walk_{i}"] = _walk_tensors(walk)
     if memory.objects is not None:
@@ -54,9 +54,9 @@ def tensors(memory: SpatialMemory, codes: Codes = "float16") -> dict[str, dict[s
     return groups
 
 
-def _entry_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
+def _entry_tensors(entry: PrincipalQueries, precision: QueryPrecision) -> dict[str, Tensor]:
     bank, recipe = entry.attention.bank, entry.recipe
-    tensors = _query_tensors(entry, codes) | {
+    tensors = _query_tensors(entry, precision) | {
         "consistency": entry.consistency.half(),
         "W": entry.attention.W.float(),
         "components": _halved(bank.components),
@@ -78,8 +78,8 @@ def _entry_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
     return tensors
 
 
-def _query_tensors(entry: PrincipalQueries, codes: Codes) -> dict[str, Tensor]:
-    if codes == "float16":
+def _query_tensors(entry: PrincipalQueries, precision: QueryPrecision) -> dict[str, Tensor]:
+    if precision == "float16":
         return {"queries": entry.queries.half(), "norms": entry.norms.float()}
     rounded, scales = _eight_bits(entry.queries)
     norms = entry.attention.norms(_from_eight_bits(rounded, scales))

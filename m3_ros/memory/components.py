@@ -11,6 +11,8 @@ from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import unit
 
 _BLOCK = 4096
+_MOST_COSINES = 1 << 26
+"""Cosines held at once; 0.3 GB."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def paper_components(features: Float[Tensor, "n D"], theta: float, chunk: int = 
     x = unit(features.float())
     used = torch.zeros(len(x), dtype=torch.bool)
     kept: list[int] = []
+    chunk = max(1, min(chunk, _MOST_COSINES // len(x)))
     for start in range(0, len(x), chunk):
         rows = start + (~used[start : start + chunk]).nonzero()[:, 0]  # those used by now would be passed over
         near = x[rows] @ x.T >= theta - 1e-6

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from m3_ros.geometry.pose import inverse
 from m3_ros.memory.spatial_memory import SpatialMemory
@@ -12,15 +13,13 @@ _GRID_WIDTH = 56
 _MAX_POINTS = 400
 _NEAREST_M = 0.05
 _WIDEST_GAP = 3
-"""Gaps in a surface narrower than this are closed [cells]; edges stay where they are."""
+"""Gaps in a surface narrower than this are closed [cells], an odd number; edges stay where they are."""
 
 
 class ViewIndex:
     """Coarse depth of every keyframe, from the Gaussians' centres alone: cheap, and it tells what hides what."""
 
     def __init__(self, memory: SpatialMemory) -> None:
-        from scipy.ndimage import grey_opening
-
         frames = memory.keyframes
         cameras = [c.scaled(_GRID_WIDTH, max(1, round(c.height * _GRID_WIDTH / c.width))) for c in frames.cameras]
         lenses = [(c.fx, c.fy, c.cx, c.cy, c.width, c.height) for c in cameras]
@@ -34,8 +33,7 @@ class ViewIndex:
         for view in range(len(cameras)):
             row, column, z, inside = self._cells(slice(view, view + 1), points[self._in_front(view, points)])
             np.minimum.at(self._depths[view], (row[inside], column[inside]), z[inside])
-        if self._depths.size:  # between the centres of a wall there are gaps, through which nothing is seen
-            self._depths = grey_opening(self._depths, (1, _WIDEST_GAP, _WIDEST_GAP), mode="nearest")
+        self._depths = _closed(self._depths)  # a wall has gaps between its centres, through which nothing is seen
 
     def best(self, gaussians: torch.Tensor, count: int) -> tuple[int, ...]:
         """Return the keyframes that show most of these Gaussians, best first; those that show none are left out."""
@@ -81,3 +79,11 @@ class ViewIndex:
         row, column, z, inside = self._cells(slice(None), points)
         shown = inside & (z <= self._depths[np.arange(len(row))[:, None], row, column] * 1.05 + 0.15)
         return np.asarray((shown / np.maximum(z, 1.0)).mean(axis=1), np.float64)
+
+
+def _closed(depths: Float[NDArray[np.float32], "V h w"]) -> Float[NDArray[np.float32], "V h w"]:
+    """Give gaps in near surfaces the depth of what is around them: the nearest in reach, then the farthest of those."""
+    if len(depths) == 0:
+        return depths
+    nearness = functional.max_pool2d(-torch.from_numpy(depths)[:, None], _WIDEST_GAP, 1, _WIDEST_GAP // 2)
+    return functional.max_pool2d(-nearness, _WIDEST_GAP, 1, _WIDEST_GAP // 2)[:, 0].numpy()

@@ -1,6 +1,5 @@
 """What a memory holds of one encoder, as that encoder would have seen it from a pose: the paper's order."""
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -8,7 +7,8 @@ from torch.nn import functional
 
 from m3_ros.features.encoder import FeatureMap
 from m3_ros.geometry.camera import Camera
-from m3_ros.geometry.pose import Transform, inverse
+from m3_ros.geometry.pose import Transform
+from m3_ros.memory.lift import pinhole
 from m3_ros.memory.spatial_memory import PrincipalQueries
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import render
@@ -38,7 +38,7 @@ def feature_view(
         columns: cells from left to right.
         min_alpha: a cell counts where Gaussians that remember anything cover this much of it.
     """
-    queries, valid = _blended(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
+    queries, valid = blended_queries(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
     features = torch.zeros(rows, columns, entry.attention.bank.dim)
     if bool(valid.any()):
         features[valid] = entry.attention.reconstruct(queries[valid])
@@ -61,23 +61,23 @@ def text_view(
     The same as the cosine to `feature_view`, but nothing of the features' length is formed; the other arguments are
     those of `feature_view`. `PrincipalQueries.text_scores` is the direct 3D query.
     """
-    queries, valid = _blended(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
+    queries, valid = blended_queries(gaussians, entry, camera, T_map_camera, rows, columns, min_alpha)
     scores = torch.zeros(rows, columns, len(text))
     if bool(valid.any()):
         scores[valid] = entry.attention.text_scores(queries[valid], text)
     return scores, valid
 
 
-def _blended(
+def blended_queries(
     gaussians: Gaussians,
     entry: PrincipalQueries,
     camera: Camera,
     T_map_camera: Transform,
     rows: int,
     columns: int,
-    min_alpha: float,
+    min_alpha: float = 0.5,
 ) -> tuple[Float[Tensor, "h w s"], Bool[Tensor, "h w"]]:
-    """Blend principal queries over the cells of a view, and tell which cells show what remembers anything."""
+    """Blend principal queries over the cells of a view (eq. 1), and tell which cells show what remembers anything."""
     known = (entry.queries != 0).any(dim=1).float()[:, None]
     values = torch.cat([entry.queries.float(), known], dim=1)
     cells = blend_cells(gaussians, values, camera, T_map_camera, rows, columns)
@@ -97,7 +97,6 @@ def blend_cells(
     Carries gradients to the values.
     """
     scaled = camera.scaled(columns * _FINER, rows * _FINER)
-    viewmat, K = (torch.from_numpy(np.asarray(m)).float()[None] for m in (inverse(T_map_camera), scaled.K))
-    g = gaussians
-    drawn = render(g.means, g.quats, g.scales, g.opacities, values, viewmat, K, scaled.width, scaled.height)
+    pose, g = pinhole(scaled, T_map_camera), gaussians
+    drawn = render(g.means, g.quats, g.scales, g.opacities, values, *pose, scaled.width, scaled.height)
     return functional.avg_pool2d(drawn.features[0].movedim(-1, 0)[None], _FINER)[0].movedim(0, -1)

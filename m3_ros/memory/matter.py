@@ -55,3 +55,14 @@ def spread(
     centred = points - np.average(points, axis=0, weights=weight)
     within = np.eye(3) * voxel_m**2 / 12
     return np.asarray((centred * weight[:, None]).T @ centred / weight.sum() + within)
+
+
+def joined(
+    row: Int[NDArray[np.int64], " e"], column: Int[NDArray[np.int64], " e"], count: int
+) -> Int[NDArray[np.int64], " n"]:
+    """Number the groups of `count` things that pairs join."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(row), bool), (row, column)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from m3_ros.features.encoder import unit
+from m3_ros.memory.matter import joined
 from m3_ros.memory.spatial_memory import PrincipalQueries, SpatialMemory
 
 _CHUNK = 8192
@@ -103,7 +104,7 @@ def segments(matter: Matter, settings: SegmentSettings) -> Int[NDArray[np.int64]
         votes = averaging @ votes
     kind = votes.argmax(axis=1)
     alike = kind[row] == kind[column]
-    label = _joined(row[alike], column[alike], count)
+    label = joined(row[alike], column[alike], count)
     for _ in range(2):
         label = _merged(label, codes * matter.weight[:, None], row, column, settings)
     return label
@@ -156,19 +157,8 @@ def _merged(
     last = np.r_[np.diff(pairs[order, 0]) != 0, np.ones(min(1, len(order)), bool)]
     nearest = order[last]
     join[nearest[np.bincount(label)[pairs[nearest, 0]] < settings.least]] = True
-    whole: Int[NDArray[np.int64], " m"] = _joined(pairs[join, 0], pairs[join, 1], len(mean))[label]
+    whole: Int[NDArray[np.int64], " m"] = joined(pairs[join, 0], pairs[join, 1], len(mean))[label]
     return whole
-
-
-def _joined(
-    row: Int[NDArray[np.int64], " e"], column: Int[NDArray[np.int64], " e"], count: int
-) -> Int[NDArray[np.int64], " n"]:
-    """Number the groups that pairs join."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_matrix((np.ones(len(row), bool), (row, column)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _sums(group: Int[NDArray[np.int64], " n"], rows: Float[NDArray[np.float64], "n s"]) -> NDArray[np.float64]:

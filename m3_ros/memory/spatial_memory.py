@@ -1,16 +1,10 @@
 """SpatialMemory: what a user holds. Gaussians, what several models remember about each, and where it all comes from."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
-from math import nan
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,9 +15,10 @@ from m3_ros.geometry.camera import Camera
 from m3_ros.memory.attention import MemoryAttention
 from m3_ros.memory.lift import Lifted
 from m3_ros.memory.linear_head import LinearHead
+from m3_ros.memory.provenance import Provenance
 from m3_ros.splat.gaussians import Gaussians
 
-Codes = Literal["float16", "int8"]
+QueryPrecision = Literal["float16", "int8"]
 """How principal queries are stored; int8 has a scale for each Gaussian. Weights of a linear head always are int8."""
 
 
@@ -154,34 +149,6 @@ class MemoryObject:
     """Share of the votes that the name got, in [0, 1]."""
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where a memory comes from."""
-
-    recording: str
-    """Recording that it was trained on."""
-    created: str
-    """When, ISO 8601 with zone."""
-    psnr_db: float
-    """Held-out PSNR of the geometry [dB]; nan: not measured."""
-    settings: str
-    """Settings of the training as JSON text."""
-    versions: str
-    """Versions of the packages that made it, as JSON text."""
-
-    @classmethod
-    def now(cls, recording: str = "", psnr_db: float = nan, **settings: str | float | bool) -> "Provenance":
-        """Describe a training that ends now; every further keyword is kept as a setting."""
-        versions: Mapping[str, str] = {name: _version(name) for name in ("m3_ros", "torch", "numpy")}
-        return cls(
-            recording,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            psnr_db,
-            json.dumps(settings, sort_keys=True),
-            json.dumps(versions),
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class SpatialMemory:
     """The memory of one place. Questions are asked through `m3_ros.query.Finder`, which pairs it with its encoder."""
@@ -205,7 +172,8 @@ class SpatialMemory:
 
     def __post_init__(self) -> None:
         n = len(self.gaussians)
-        lengths = {len(self.visibility), *(len(p.queries) for p in self.principal_queries)}
+        rows = [x for entry in self.principal_queries for x in (entry.queries, entry.norms, entry.consistency)]
+        lengths = {len(x) for x in (self.visibility, *rows)}
         if lengths != {n}:
             raise MemoryFormatError(
                 f"a memory of {n} Gaussians needs {n} queries and visibilities; got {sorted(lengths)}"
@@ -255,25 +223,16 @@ class SpatialMemory:
 
         return load_memory(Path(path))
 
-    def save(self, path: Path | str, codes: Codes = "float16") -> None:
+    def save(self, path: Path | str, query_precision: QueryPrecision = "float16") -> None:
         """Write the memory to a folder, atomically; one already there is replaced only when the new one is whole.
 
         Args:
             path: the folder.
-            codes: how principal queries are stored.
+            query_precision: how principal queries are stored.
 
         Raises:
             MemoryFormatError: the folder cannot be written.
         """
         from m3_ros.memory.archive import save_memory
 
-        save_memory(self, Path(path), codes)
-
-
-def _version(package: str) -> str:
-    if package == "torch":
-        return str(torch.__version__)
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+        save_memory(self, Path(path), query_precision)

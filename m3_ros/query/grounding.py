@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m3_ros.geometry.box import OrientedBox, upright_box
 from m3_ros.memory import SpatialMemory
-from m3_ros.memory.matter import Voxels, in_plain_view, spread
+from m3_ros.memory.matter import Voxels, in_plain_view, joined, spread
 from m3_ros.query.relevancy import Relevancy
 from m3_ros.query.settings import GroundingSettings
 
@@ -87,9 +87,6 @@ def _peak(p: Float[Tensor, " m"], rank: int) -> float:
 
 def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[NDArray[np.int64], " n"]:
     """Number the groups of points that chains of touching voxels (26 neighbours) join."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     voxels = Voxels.around(points, voxel_m)
     keys = voxels.keys
     cells = np.stack(np.unravel_index(keys, voxels.shape), axis=1)
@@ -100,9 +97,7 @@ def connected(points: Float[NDArray[np.float64], "n 3"], voxel_m: float) -> Int[
         hit = keys[place] == neighbour
         rows.append(np.flatnonzero(hit))
         columns.append(place[hit])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_matrix((np.ones(len(row), bool), (row, column)), shape=(len(keys), len(keys)))
-    _, label = connected_components(graph, directed=False)
+    label = joined(np.concatenate(rows), np.concatenate(columns), len(keys))
     return np.asarray(label[voxels.of_point], np.int64)
 
 

@@ -1,6 +1,5 @@
 """Questions to a memory: a Finder pairs it with its encoder and keeps what every question needs."""
 
-import logging
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from m3_ros.errors import EncoderError, MemoryFormatError, QueryError
-from m3_ros.features.encoder import Encoder, unit
+from m3_ros.errors import QueryError
+from m3_ros.features.encoder import Encoder
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform
 from m3_ros.memory import Explanation, Head, SpatialMemory, explain, text_view
@@ -21,13 +20,10 @@ from m3_ros.query.calibration import probability
 from m3_ros.query.grounding import Proposal, propose
 from m3_ros.query.likeness import likeness
 from m3_ros.query.phrase import subject
-from m3_ros.query.relevancy import Relevancy, relevancy, same_meaning, without
+from m3_ros.query.relevancy import Relevancy, relevancy
 from m3_ros.query.rivals import rival_factor
 from m3_ros.query.settings import QuerySettings
-
-log = logging.getLogger(__name__)
-
-_MOST_WORDS = 256
+from m3_ros.query.words import Words, encoder_with_words
 
 
 class Finder:
@@ -58,7 +54,7 @@ class Finder:
         if head == "linear":
             self._entry.linear_head()  # where it is missing, say so before the first question
         self._seen = memory.seen
-        self._known_words: dict[str, Float[Tensor, " D"]] = {}
+        self._words = Words(encoder, self.settings.relevancy)
 
     @classmethod
     def open(
@@ -127,7 +123,7 @@ class Finder:
     def relevancy(self, phrase: str, negatives: Sequence[str] = ()) -> Relevancy:
         """Return how each Gaussian fits a phrase, weighed against the background phrases and the negatives given."""
         with torch.inference_mode():
-            words, positive = self._weighed(phrase, negatives)
+            words, positive = self._words.weighed(phrase, negatives)
             scores = self._score(words)
             columns = torch.cat([scores[:, :1], self._background_scores, scores[:, 1:]], dim=1)
             denied = (scores[:, 1:] >= scores[:, :1]).any(dim=1)  # more like what the user said it is not
@@ -141,8 +137,8 @@ class Finder:
         Answers go by `relevancy`, where each Gaussian is read out by itself; this is what the paper's pictures show.
         """
         with torch.inference_mode():
-            words, positive = self._weighed(phrase, ())
-            texts = torch.cat([words, self._background])
+            words, positive = self._words.weighed(phrase, ())
+            texts = torch.cat([words, self._words.background])
             view = (self.memory.gaussians, self._entry, camera, T_map_camera, rows, columns)
             scores, valid = text_view(*view, texts)
             fit = relevancy(scores.flatten(0, 1), positive, valid.flatten(), self.settings.relevancy)
@@ -163,7 +159,7 @@ class Finder:
         """
         found = self.relevancy(phrase, negatives)
         proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
-        same = same_meaning(self._words([phrase])[0], self._names, self.settings.relevancy)
+        same = self._words.names_of(phrase)
         return [(p, self._left_by_rivals(p, same)) for p in proposals]
 
     def warm_up(self) -> None:
@@ -171,24 +167,14 @@ class Finder:
         _ = self._background_scores, self._name_scores, self._views
 
     @cached_property
-    def _background(self) -> Float[Tensor, "T D"]:
-        phrases = list(self.encoder.background_phrases)
-        return self._encoded(phrases) if phrases else torch.zeros(0, self.encoder.dim)
-
-    @cached_property
     def _background_scores(self) -> Float[Tensor, "N T"]:
         with torch.inference_mode():
-            return self._score(self._background)
-
-    @cached_property
-    def _names(self) -> Float[Tensor, "K D"]:
-        names = list(self.encoder.known_names)
-        return self._encoded(names) if names else torch.zeros(0, self.encoder.dim)
+            return self._score(self._words.background)
 
     @cached_property
     def _name_scores(self) -> Float[Tensor, "N K"]:
         with torch.inference_mode():
-            return self._score(self._names)
+            return self._score(self._words.names)
 
     @cached_property
     def _views(self) -> ViewIndex:
@@ -200,33 +186,6 @@ class Finder:
 
     def _score(self, texts: Float[Tensor, "T D"]) -> Float[Tensor, "N T"]:
         return self._entry.text_scores(texts, self.head)
-
-    def _weighed(self, phrase: str, negatives: Sequence[str]) -> tuple[Float[Tensor, "n D"], Bool[Tensor, " T"]]:
-        """Encode a phrase and its negatives, and tell which of phrase, background and negatives mean the phrase."""
-        words = self._words([phrase, *negatives])
-        same = same_meaning(words[0], self._background, self.settings.relevancy)
-        same = without(same, self.encoder.background_phrases, negatives)
-        return words, torch.cat([torch.tensor([True]), same, torch.zeros(len(negatives), dtype=torch.bool)])
-
-    def _words(self, texts: Sequence[str]) -> Float[Tensor, "n D"]:
-        """Encode phrases, each once: a question needs its phrase for relevancy and again for its rivals."""
-        if new := [text for text in dict.fromkeys(texts) if text not in self._known_words]:
-            if len(self._known_words) > _MOST_WORDS:
-                self._known_words.clear()
-                new = list(dict.fromkeys(texts))
-            self._known_words.update(zip(new, self._encoded(new), strict=True))
-        return torch.stack([self._known_words[text] for text in texts])
-
-    def _encoded(self, texts: Sequence[str]) -> Float[Tensor, "n D"]:
-        try:
-            return unit(self.encoder.encode_text(list(texts)))
-        except EncoderError as error:
-            if self.encoder.background_phrases:
-                raise
-            raise QueryError(
-                f"{self.encoder.name} cannot be asked in words ({error}): show it a picture instead, with "
-                "Finder.find_like or m3 ask MEMORY --like PICTURE"
-            ) from error
 
     def _check(self, top_k: int) -> None:
         if top_k < 1:
@@ -273,32 +232,6 @@ class Finder:
             return ()
         with torch.inference_mode():
             return tuple(explain(self._entry.attention, self._entry.queries[gaussians].float(), captions))
-
-
-def encoder_with_words(memory: SpatialMemory) -> Encoder:
-    """Load the first encoder of a memory that has words; where none has, the first that can be loaded.
-
-    Raises:
-        EncoderError: none can be loaded.
-        MemoryFormatError: the memory holds nothing of any encoder.
-    """
-    from m3_ros.features import load_encoder
-
-    wordless: Encoder | None = None
-    failure: EncoderError | None = None
-    for entry in memory.principal_queries:
-        try:
-            encoder = load_encoder(entry.encoder_name)
-        except EncoderError as error:
-            log.warning("encoder %s of the memory cannot be loaded: %s", entry.encoder_name, error)
-            failure = failure or error
-            continue
-        if encoder.background_phrases:
-            return encoder
-        wordless = wordless or encoder
-    if wordless is not None:
-        return wordless
-    raise failure or MemoryFormatError("the memory holds nothing of any encoder: train it with one")
 
 
 def find(

@@ -19,6 +19,7 @@ from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ig
 _SAMPLE_PER_VIEW = 48
 _PRODUCTS_PER_VIEW = 1 << 28
 """Most multiplications that a view's share of the second moment takes; some of its features stand for all beyond."""
+_ROWS_AT_ONCE = 2048
 KEPT_BYTES = 1 << 30
 """Features [bytes] that the streams of one training hold in memory; those beyond are read from the cache each time."""
 
@@ -104,13 +105,32 @@ def statistics(stream: FeatureStream, seed: int, progress: ProgressCallback = ig
     """Go through the features once."""
     dim = stream.encoder.dim
     most = max(_SAMPLE_PER_VIEW, _PRODUCTS_PER_VIEW // dim**2)
-    moment, count, square, sample = torch.zeros(dim, dim), 0, 0.0, []
+    moment, count, square, sample, waiting = torch.zeros(dim, dim), 0, 0.0, [], _Rows()
     generator = torch.Generator().manual_seed(seed)
     for feature_map in stream.maps(progress):
         raw = vectors(feature_map).float()
         square += float(raw.square().sum())
         count += len(raw)
         x = unit(raw[torch.randperm(len(raw), generator=generator)[:most]])
-        moment += x.T @ x * (len(raw) / max(len(x), 1))
+        waiting.add(x * (len(raw) / max(len(x), 1)) ** 0.5, moment)
         sample.append(x[:_SAMPLE_PER_VIEW])
+    waiting.flush(moment)
     return Statistics(moment / max(count, 1), torch.cat(sample), square / max(count, 1))
+
+
+class _Rows:
+    """Rows of several views, whose products are added to a moment at once: it may be larger than all they are."""
+
+    def __init__(self) -> None:
+        self._rows: list[Tensor] = []
+
+    def add(self, rows: Float[Tensor, "n D"], moment: Float[Tensor, "D D"]) -> None:
+        self._rows.append(rows)
+        if sum(map(len, self._rows)) >= _ROWS_AT_ONCE:
+            self.flush(moment)
+
+    def flush(self, moment: Float[Tensor, "D D"]) -> None:
+        if self._rows:
+            x = torch.cat(self._rows)
+            moment.addmm_(x.T, x)
+            self._rows.clear()

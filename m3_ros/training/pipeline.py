@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features import load_encoder
-from m3_ros.memory import Codes, Provenance, save_memory
+from m3_ros.memory import Provenance, QueryPrecision, save_memory
 from m3_ros.recording import Frame, KeyframeSettings, PointCloud, describe, read, read_points, select_keyframes
 from m3_ros.training.geometry_result import PoseReport, StoppedBy
 from m3_ros.training.geometry_stage import GeometryResult, GeometrySettings, train_geometry
@@ -32,7 +32,7 @@ class TrainingSettings:
     """Which frames are trained on."""
     memory: MemorySettings = field(default_factory=MemorySettings)
     """Settings of the memory stage."""
-    codes: Codes = "float16"
+    query_precision: QueryPrecision = "float16"
     """How principal queries are saved: int8 takes half the bytes."""
     max_seconds: float = 0.0
     """Time budget of the geometry stage [s]; 0: the preset's own."""
@@ -114,7 +114,7 @@ def train(
         ray_address=settings.ray_address,
     )
     progress(Progress("save", 0.0))
-    save_memory(memory, memory_path, settings.codes)
+    save_memory(memory, memory_path, settings.query_precision)
     progress(Progress("save", 1.0))
     report = TrainingReport(
         memory_path,

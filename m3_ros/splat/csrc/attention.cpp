@@ -4,6 +4,7 @@
 // registers or in the first cache, and the attention over the components is never stored. Blocks of components that no
 // query of the sixteen attends to cost no exponential: with a sharp softmax that is nearly all of them.
 #include <algorithm>
+#include <vector>
 
 #include "attention.h"
 #include "simd.h"
@@ -13,75 +14,122 @@ namespace {
 
 constexpr int kComponents = kRegistersPerRow == 1 ? 8 : 8 / kRegistersPerRow;  // accumulators that fit into registers
 constexpr int kMostTexts = 64;       // read-outs in one go; more are done in turns
-constexpr float kNegligible = -35;   // 2 to this is below 4e-11 of the largest term
+constexpr float kNegligible = -30;   // 2 to this is below 1e-9 of the largest term
 
-// 2^x for x <= 0; relative error below 1e-5 down to x = -35, and next to nothing beyond.
-M3_INLINE Row exp2_negative(Row x) {
-#if defined(__AVX512F__)
-    const __m512 fraction = _mm512_reduce_ps((__m512)x, 0);
-    Row f = (Row)fraction, p = f * 0.00133541f + 0.00966791f;
-    p = p * f + 0.0555037f;
-    p = p * f + 0.24022652f;
-    p = p * f + 0.69314718f;
-    p = p * f + 1.f;
-    return (Row)_mm512_scalef_ps((__m512)p, (__m512)(x - f));
-#else
-    Row p = exp_negative(R::max(x, splat(kNegligible)) * (0.69314718f / 4));
-    p = p * p;
-    return p * p;
+// 2^x for x <= 0 to 3e-6 of it; next to nothing below -126. The whole part of x goes into the exponent by adding it to the
+// bits: where 1.5 * 2^23 is added to a number, its lowest bits hold the whole part.
+template <class V>
+M3_INLINE V exp2_negative(V x) {
+    typedef int Bits __attribute__((vector_size(sizeof(V))));
+#if !defined(__AVX512F__)
+    x = Ops<V>::max(x, Ops<V>::splat(-126.f));
 #endif
+    const V whole = x + 12582912.f, f = x - (whole - 12582912.f);
+    V p = f * 0.00957010195f + 0.0559178616f;
+    p = p * f + 0.240247448f;
+    p = p * f + 0.693121815f;
+    p = p * f + 0.999999261f;
+#if defined(__AVX512F__)
+    return (V)_mm512_scalef_ps((__m512)p, (__m512)(whole - 12582912.f));
+#else
+    return (V)((Bits)p + ((Bits)whole << 23));
+#endif
+}
+template <class V>
+M3_INLINE Pair<V> exp2_negative(Pair<V> x) {
+    return {exp2_negative(x.lo), exp2_negative(x.hi)};
 }
 
 // The read-out of sixteen queries while the components go by.
 struct ReadOut {
-    Row highest = splat(-1e30f), sum = splat(0);
+    Row highest, sum = splat(0);
     Row total[kMostTexts];
     int texts;
 
-    explicit ReadOut(int count) : texts(count) { std::fill(total, total + texts, splat(0)); }
+    ReadOut(int count, Row any_logit) : highest(any_logit), texts(count) { std::fill(total, total + texts, splat(0)); }
 
-    M3_INLINE void rescale(Row top) {
-        const Row higher = R::max(highest, top), shrink = exp2_negative(highest - higher);
-        highest = higher;
+    // Take a logit that is higher by `rise` for the highest.
+    M3_INLINE void rescale(Row rise) {
+        const Row shrink = exp2_negative(splat(0) - rise);
+        highest += rise;
         sum = sum * shrink;
         for (int k = 0; k < texts; k++) total[k] = total[k] * shrink;
     }
 
-    M3_INLINE void add(Row logit, const float* values) {
-        const Row weight = exp2_negative(logit - highest);
-        sum += weight;
-        for (int k = 0; k < texts; k++) total[k] += weight * values[k];
+    // `logit` counts from the highest. Sums of several at once: a chain of additions, one after the other, would wait for each of them.
+    template <int Count>
+    M3_INLINE void add(const Row (&logit)[Count], const float* values, int stride) {
+        Row weight[Count];
+#pragma GCC unroll 8
+        for (int j = 0; j < Count; j++) weight[j] = exp2_negative(logit[j]);
+        for (int k = 0; k < texts; k++, values++) {
+            Row even = total[k], odd = splat(0);
+#pragma GCC unroll 8
+            for (int j = 0; j < Count; j += 2) even += weight[j] * values[size_t(j) * stride];
+#pragma GCC unroll 8
+            for (int j = 1; j < Count; j += 2) odd += weight[j] * values[size_t(j) * stride];
+            total[k] = even + odd;
+        }
+#pragma GCC unroll 8
+        for (int step = 1; step < Count; step *= 2)
+#pragma GCC unroll 8
+            for (int j = 0; j + step < Count; j += 2 * step) weight[j] += weight[j + step];
+        sum += weight[0];
     }
 };
 
+// `keys` are those of `Count` components, dimension by dimension.
 template <int Count>
 M3_INLINE void attend(ReadOut& out, const Row* query, const float* keys, const float* values, int dim, int stride) {
     Row logit[Count];
-    for (int j = 0; j < Count; j++) logit[j] = splat(0);
-    for (int d = 0; d < dim; d++) {
 #pragma GCC unroll 8
-        for (int j = 0; j < Count; j++) logit[j] += query[d] * keys[size_t(j) * dim + d];
+    for (int j = 0; j < Count; j++) logit[j] = splat(0) - out.highest;
+    for (int d = 0; d < dim; d++, keys += Count) {
+        keys = in_one_register(keys);
+        const Row q = query[d];
+#pragma GCC unroll 8
+        for (int j = 0; j < Count; j++) logit[j] += q * keys[j];
     }
     Row top = logit[0];
+#pragma GCC unroll 8
     for (int j = 1; j < Count; j++) top = R::max(top, logit[j]);
     constexpr uint32_t all = (1u << kLanes) - 1;
-    if (R::bits_le(top, out.highest + kNegligible) == all) return;
-    if (R::bits_le(top, out.highest) != all) out.rescale(top);
-    for (int j = 0; j < Count; j++) out.add(logit[j], values + size_t(j) * stride);
+    if (R::bits_le(top, splat(kNegligible)) == all) return;
+    if (R::bits_le(top, splat(0)) != all) {
+        const Row rise = R::max(top, splat(0));
+        out.rescale(rise);
+#pragma GCC unroll 8
+        for (int j = 0; j < Count; j++) logit[j] = logit[j] - rise;
+    }
+    out.add(logit, values, stride);
 }
 
-void attend_all(ReadOut& out, const Row* query, const Attention& a, const float* values) {
+void attend_all(ReadOut& out, const Row* query, const Attention& a, const float* keys, const float* values) {
     int i = 0;
     for (; i + kComponents <= a.components; i += kComponents)
-        attend<kComponents>(out, query, a.keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
+        attend<kComponents>(out, query, keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
     for (; i < a.components; i++)
-        attend<1>(out, query, a.keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
+        attend<1>(out, query, keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
+}
+
+// Keys [components][dim] in the order that attend() reads them.
+std::vector<float> packed(const Attention& a) {
+    std::vector<float> keys(size_t(a.components) * a.dim);
+    const int whole = a.components / kComponents * kComponents;
+    for (int i = 0; i < a.components; i++)
+        for (int d = 0; d < a.dim; d++) {
+            const int block = i / kComponents * kComponents;
+            const size_t to = i < whole ? size_t(block) * a.dim + d * kComponents + i - block : size_t(i) * a.dim + d;
+            keys[to] = a.keys[size_t(i) * a.dim + d];
+        }
+    return keys;
 }
 
 }  // namespace
 
 void read_out(const Attention& a, int64_t count, const float* queries, float* out, int threads) {
     const int64_t rows = (count + kLanes - 1) / kLanes;
+    const std::vector<float> keys = packed(a);
 #pragma omp parallel num_threads(threads)
     {
         Row query[kMostDims];
@@ -91,8 +139,10 @@ void read_out(const Attention& a, int64_t count, const float* queries, float* ou
             const int lanes = int(std::min<int64_t>(kLanes, count - first));
             for (int d = 0; d < a.dim; d++) query[d] = load_partial(queries + d * count + first, lanes);
             for (int text = 0; text < a.texts; text += kMostTexts) {
-                ReadOut result(std::min(kMostTexts, a.texts - text));
-                attend_all(result, query, a, a.values + text);
+                Row logit = splat(0);
+                for (int d = 0; d < a.dim; d++) logit += query[d] * a.keys[d];
+                ReadOut result(std::min(kMostTexts, a.texts - text), logit);
+                attend_all(result, query, a, keys.data(), a.values + text);
                 for (int k = 0; k < result.texts; k++)
                     store_partial(out + (text + k) * count + first, result.total[k] / result.sum, lanes);
             }

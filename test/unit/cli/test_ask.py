@@ -110,7 +110,7 @@ def test_info_looks_for_objects_where_the_training_did_not(coloured_room, tmp_pa
 
 
 def test_info_says_what_bytes_are_spent_on_and_how_well_the_bank_covers(coloured_room, tmp_path, capsys):
-    coloured_room.memory.save(tmp_path / "memory", codes="int8")
+    coloured_room.memory.save(tmp_path / "memory", query_precision="int8")
     assert main(["info", str(tmp_path / "memory")]) == 0
     said = capsys.readouterr().out
     for part in ("gaussians", "keyframes", "memory.json", "queries", "W and keys", "bank", "eight bits"):

@@ -10,8 +10,10 @@ import pytest
 from m3_ros.cli.main import COMMANDS, main
 from m3_ros.cli.pictures import Marking, contact_sheet, heat_overlay, top_down
 from m3_ros.cli.processes import MemoryWatch, node_command, stop, tree_rss_mb
+from m3_ros.errors import TrainingError
 from m3_ros.geometry.box import OrientedBox
 from m3_ros.geometry.pose import from_yaw
+from m3_ros.training import pipeline
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -42,6 +44,20 @@ def test_a_wrong_path_is_one_line_and_an_exit_code(command, capsys, tmp_path):
     assert any("nowhere" in line for line in said)
     assert "Traceback" not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_to_be_kept_reaches_the_training(monkeypatch):
+    asked = []
+
+    def train(recording, memory_path, settings, progress):
+        asked.append(settings)
+        raise TrainingError("that is all")
+
+    monkeypatch.setattr(pipeline, "train", train)
+    assert main(["train", "walk", "--query-precision", "int8", "--code-length", "8"]) == 1
+    assert (asked[0].query_precision, asked[0].memory.code_length) == ("int8", 8)
+    assert main(["train", "walk"]) == 1
+    assert (asked[1].query_precision, asked[1].memory.code_length) == ("float16", 0)
 
 
 def test_asking_without_a_question_says_how(capsys, tmp_path):
@@ -83,6 +99,11 @@ def test_a_contact_sheet_holds_its_rows():
     image = np.zeros((10, 20, 3), np.uint8)
     sheet = contact_sheet([("two", [image, image]), ("one", [image])])
     assert sheet.shape == (2 * (24 + 16), 2 * 26, 3)
+
+
+def test_images_of_a_row_may_differ_in_size():
+    sheet = contact_sheet([("mixed", [np.zeros((10, 20, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)])])
+    assert sheet.shape == (24 + 16, 26 + 14, 3)
 
 
 def test_heat_of_zero_leaves_grey():

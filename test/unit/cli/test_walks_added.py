@@ -10,7 +10,7 @@ import pytest
 from m3_ros.cli.main import main
 from m3_ros.features import registry
 from m3_ros.memory import load_memory, save_memory
-from m3_ros.memory.archive import stored_codes
+from m3_ros.memory.archive import stored_precision
 from m3_ros.query import Finder, Status
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import PolishSettings
@@ -57,7 +57,7 @@ def test_a_walk_goes_in_and_out_again(coloured_room, room_frames, memory, saved,
     assert [walk.name for walk in grown.walks] == ["first", "second"]
     assert {thing.name for thing in grown.objects} >= set(coloured_room.centres)
     assert Finder(grown, coloured_room.encoder).find("chair").status == Status.FOUND
-    assert stored_codes(saved) == "int8"
+    assert stored_precision(saved) == "int8"
 
     assert main(["forget", str(saved), "second"]) == 0
     left = load_memory(saved)

@@ -130,6 +130,15 @@ def test_a_killed_run_goes_on_where_it_was_killed(tmp_path):
     assert encoder.calls == 1
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_recording_is_read_as_it_is_needed(batch, tmp_path):
+    encoder, taken = BatchingEncoder(), []
+    encoder.batch_size = batch
+    stream = extract((taken.append(frame) or frame for frame in walk(6)), encoder, tmp_path)
+    next(stream)
+    assert len(taken) == batch
+
+
 class Clock:
     """Stands still but for what an encoder takes."""
 

@@ -216,6 +216,15 @@ def test_masks_do_not_depend_on_how_many_clicks_are_made_at_once_nor_on_other_pi
     assert torch.equal(segmenter.everything(image), together)
 
 
+def test_a_view_of_a_picture_is_seen_as_the_picture(saved):
+    """BGR turned around, or a crop three pixels high: whatever an array looks like in memory."""
+    segmenter = Segmenter.load(str(saved), "perception", FLOAT, FEW)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    for view in (image[:, ::-1, ::-1], image[10:13]):
+        assert torch.equal(segmenter.everything(view), segmenter.everything(np.ascontiguousarray(view)))
+        assert segmenter.everything(view).shape[1:] == view.shape[:2]
+
+
 def test_half_precision_finds_like_masks(saved):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     masks = [

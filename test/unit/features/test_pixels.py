@@ -30,6 +30,11 @@ def test_each_patch_shows_the_part_of_the_picture_that_its_cell_stands_for(width
     assert torch.allclose(seen[1][inner], v[:, None].expand(rows, columns)[inner], atol=0.003)
 
 
+def test_a_mirrored_view_is_seen_as_its_copy():
+    picture, preprocessing = ramps(64, 48)[:, ::-1, ::-1], Preprocessing(16, 8)
+    assert torch.equal(preprocessing.pixels(picture), preprocessing.pixels(picture.copy()))
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_patches_are_nearly_square_and_not_too_many(width, height):
     rows, columns = Preprocessing(14, 24).grid(width, height)

@@ -90,22 +90,43 @@ def test_a_sentence_model_that_is_not_installed_is_named_with_its_command(monkey
         load_encoder().encode_text(["chair"])
 
 
+OTHER = """
+class Half:
+    name, version, dim = "other", "1", 3
+
+class Other(Half):
+    background_phrases = known_names = ()
+    def __init__(self, *given): self.given = given
+    def encode_image(self, rgb): ...
+    def encode_text(self, texts): ...
+
+def load(source, compute): return Other(source, compute.device)
+def half(source, compute): return Half()
+"""
+
+
 @pytest.fixture
 def other_package(tmp_path, monkeypatch):
-    """A package on the path that registers three encoders, one of them with ours' name."""
-    (tmp_path / "other_encoders.py").write_text("def load(source, compute): return ('other', source, compute.device)\n")
+    """A package on the path that registers four encoders, one of them with ours' name."""
+    (tmp_path / "other_encoders.py").write_text(OTHER)
     folder = tmp_path / "other-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    names = "other = other_encoders:load\ngone = other_encoders:gone\nembedded = other_encoders:load\n"
+    names = "other = other_encoders:load\nhalf = other_encoders:half\ngone = other_encoders:gone\n"
+    names += "embedded = other_encoders:load\n"
     (folder / "entry_points.txt").write_text(f"[m3_ros.encoders]\n{names}")
     monkeypatch.syspath_prepend(tmp_path)
 
 
 def test_another_package_registers_an_encoder(other_package):
-    assert load_encoder("other:/some/where:else", Compute(device="meta")) == ("other", "/some/where:else", "meta")
-    assert load_encoder("other") == ("other", "", "cpu")
+    assert load_encoder("other:/some/where:else", Compute(device="meta")).given == ("/some/where:else", "meta")
+    assert load_encoder("other").given == ("", "cpu")
     assert "other" in encoder_names()
+
+
+def test_what_another_package_loads_must_be_an_encoder(other_package):
+    with pytest.raises(EncoderError, match="what 'half' loads is no encoder"):
+        load_encoder("half")
 
 
 def test_another_package_cannot_take_a_name_of_ours(other_package):

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from m3_ros.errors import EncoderError
-from m3_ros.features.sentence import embed_sentences, strip_lead_in
+from m3_ros.features import sentence
+from m3_ros.features.sentence import embed_sentences, sentence_version, strip_lead_in
 
 
 @pytest.mark.parametrize(
@@ -49,8 +52,6 @@ def test_the_sentence_model_never_asks_the_network(monkeypatch):
         raise AssertionError("network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    from m3_ros.features import sentence
-
     sentence._model.cache_clear()
     assert embed_sentences(["chair"]).shape == (1, 384)
 
@@ -58,3 +59,13 @@ def test_the_sentence_model_never_asks_the_network(monkeypatch):
 def test_an_empty_text_is_refused():
     with pytest.raises(EncoderError, match="empty"):
         embed_sentences(["chair", "  "])
+
+
+def test_other_weights_of_the_sentence_model_are_another_version(monkeypatch):
+    first = sentence_version()
+    assert first == sentence_version()
+    model = sentence._model()
+    name = next(iter(model.weights))
+    changed = replace(model, weights={**model.weights, name: model.weights[name] + 1})
+    monkeypatch.setattr(sentence, "_model", lambda: changed)
+    assert sentence_version() != first

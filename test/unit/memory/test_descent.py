@@ -27,8 +27,9 @@ def test_clones_halves_and_survivors_remember_what_their_parent_did(coloured_roo
     grown = descended(remembered, remembered.gaussians[parents], parents)
     words = coloured_room.encoder.encode_text(["cone", "chair"])
     (before,), (after,) = remembered.principal_queries, grown.principal_queries
-    assert torch.equal(after.text_scores(words), before.text_scores(words)[parents])
-    assert torch.equal(after.text_scores(words, "linear"), before.text_scores(words, "linear")[parents])
+    for head in ("attention", "linear"):  # a block of rows may round as its length does
+        scores = after.text_scores(words, head), before.text_scores(words, head)[parents]
+        torch.testing.assert_close(*scores, atol=1e-4, rtol=0)
     assert [len(thing.gaussians) for thing in grown.objects] == [len(parents)] * len(grown.objects)
     answer = Finder(grown, coloured_room.encoder).find("cone")
     assert answer.status == Status.FOUND

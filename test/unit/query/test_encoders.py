@@ -10,6 +10,7 @@ from m3_ros.errors import EncoderError, MemoryFormatError, QueryError
 from m3_ros.features import registry
 from m3_ros.query import Finder, QuerySettings, Status, find
 from m3_ros.query.settings import RelevancySettings
+from m3_ros.query.words import Words
 
 
 def called(entry, name):
@@ -125,9 +126,9 @@ def test_a_candidate_is_explained_in_the_words_it_was_remembered_by(coloured_roo
 
 
 def test_many_words_do_not_pile_up(coloured_room):
-    finder = Finder(coloured_room.memory, coloured_room.encoder)
-    first = finder.relevancy("chair").probability
+    words = Words(coloured_room.encoder, RelevancySettings())
+    first = words.of(["chair"])
     for i in range(300):
-        finder._words([f"word {i}"])
-    assert len(finder._known_words) < 300
-    assert torch.equal(finder.relevancy("chair").probability, first)
+        words.of([f"word {i}"])
+    assert len(words._known) < 300
+    assert torch.equal(words.of(["chair"]), first)

@@ -12,8 +12,10 @@ from tiny_speakers import save_blip, save_llama, save_mllama
 from toy_field import toy_gaussians
 from toy_room import toy_frames
 
+from m3_ros.cli.main import main
 from m3_ros.errors import EncoderError, MemoryFormatError
 from m3_ros.features import Encoder, encoder_names, load_encoder
+from m3_ros.features.ray_extraction import encode_batch
 from m3_ros.features.visual_prompt import encode_prompt
 from m3_ros.memory import SpatialMemory
 from m3_ros.query import Finder
@@ -47,6 +49,14 @@ KINDS = {
     "language-causal": Kind("{blip}+{sam}+{llama}", words=True),
     "multimodal": Kind("{mllama}", words=False),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_captions():
+    """Tiny models babble until they are stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("m3_ros.features.captions._MAX_TOKENS", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +209,22 @@ def test_an_encoder_of_another_package_is_trained_saved_loaded_and_asked_like_ou
     relevancy = finder.relevancy("something bright").probability
     shade = memory.gaussians.sh0[:, 0].mean(dim=1)
     assert relevancy[memory.seen & (shade > 0.3)].mean() > relevancy[memory.seen & (shade < -0.3)].mean()
+
+
+def test_features_are_encoded_on_the_cluster_that_the_command_names(sources, tmp_path, monkeypatch):
+    named, asked = [], []
+
+    def on_cluster(batches, encoder, address):
+        asked.append(address)
+        return (encode_batch(encoder, images) for images in batches)
+
+    def train(recording, path, settings, progress):
+        named.append(settings.ray_address)
+        raise EncoderError("far enough")
+
+    monkeypatch.setattr("m3_ros.training.pipeline.train", train)
+    assert main(["train", str(tmp_path), "--ray", "10.0.0.5:6379"]) == 1
+    monkeypatch.setattr("m3_ros.features.extraction.encode_on_cluster", on_cluster)
+    encoder, settings = load_encoder(f"dinov2:{sources['dinov2']}"), MemorySettings(query_dim=8, polish=FEW_STEPS)
+    build_memory(FRAMES, toy_gaussians(FRAMES), [encoder], settings, ray_address=named[0])
+    assert set(asked) == {"10.0.0.5:6379"}
