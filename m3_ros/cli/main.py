@@ -23,6 +23,8 @@ COMMANDS = {
     "export": "write a memory's Gaussians as a file that other programs open",
     "up": "start all ROS 2 nodes where there is no `ros2 launch`",
     "train-encoder": "train the embedded encoder on generated rooms",
+    "bench encoder": "measure the embedded encoder on rooms it was not trained on",
+    "bench answers": "measure what memories of simulated rooms answer, and refit the probability",
     "bench raster": "measure the rendering kernel against the processor's own limit",
     "bench train": "measure the geometry stage: quality against time",
     "bench memory": "measure what a memory keeps of its encoders' features, and what it costs",

@@ -25,7 +25,7 @@ def run(
     Args:
         write: Write the patrol here as a posed sequence with truth instead of publishing it.
         seed: Chooses the room.
-        complete: One of every kind of thing in a large room; otherwise a random choice.
+        complete: A large living room with one of every kind that fits there; otherwise a random choice.
         width: Picture width [px].
         height: Picture height [px].
         rate_hz: Pictures per second.

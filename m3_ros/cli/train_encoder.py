@@ -6,24 +6,39 @@ from pathlib import Path
 
 def run(
     directory: Path = Path("runs/encoder"),
-    minutes: float = 40.0,
-    rooms: int = 300,
+    crops: int = 60_000,
+    cooldown: int = 15_000,
+    rooms: int = 260,
     seed: int = 0,
+    start_from: Path | None = None,
+    finish: bool = False,
     install: bool = False,
 ) -> int:
     """Train the embedded encoder on generated rooms; run it again with the same folder to go on after a stop.
 
     Args:
         directory: Keeps rooms, state and the checkpoint.
-        minutes: Time for the optimisation; rooms and figures come on top [min].
+        crops: Crops to learn from.
+        cooldown: The last crops, over which the steps shrink to nothing.
         rooms: Number of generated rooms.
         seed: Seed of weights and crops.
+        start_from: Checkpoint whose weights are the first; without it, random ones.
+        finish: Cool down from here on and end; a training that runs in the folder now is told to.
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
+    from m3_ros.training.encoder_state import FINISH, Start, is_running
     from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
 
-    checkpoint = train_encoder(EncoderTrainingSettings(seconds=60 * minutes, rooms=rooms, seed=seed), directory)
+    if finish:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / FINISH).touch()
+        if is_running(directory):
+            print(f"the training in {directory} cools down and ends soon")
+            return 0
+    start = Start(seed, checkpoint=start_from)
+    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, start=start)
+    checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
     if install:
         shutil.copyfile(checkpoint, EMBEDDED_CHECKPOINT)

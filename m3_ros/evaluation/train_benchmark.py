@@ -121,7 +121,7 @@ def benchmark_training(
 
 
 def simulated_walk(seed: int, keyframes: int = 300, width: int = 320, height: int = 240) -> list[Frame]:
-    """Walk through the simulated room `seed`, one of every kind of thing in it, and return at most so many keyframes.
+    """Walk through the simulated room `seed`, a furnished living room, and return at most so many keyframes.
 
     Raises:
         SimulationError: the room cannot be built or drawn here.

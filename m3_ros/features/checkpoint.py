@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer
+from m3_ros.files import write_whole
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "embedded.safetensors"
 """The checkpoint that ships with the package."""
@@ -51,6 +50,10 @@ class EncoderCard:
     """Seed of the training."""
     limits: str
     """What it is not, in plain words."""
+    started_from: str = ""
+    """Checkpoint whose weights were the first; empty: random ones."""
+    left_out: tuple[str, ...] = ()
+    """Shapes that it was not shown."""
     metrics: dict[str, dict[str, Measurement]] = field(default_factory=dict)
     """Figures by set of rooms and name."""
 
@@ -66,14 +69,7 @@ def write_checkpoint(path: Path, network: VisionTransformer, card: EncoderCard) 
     }
     data = save(weights, metadata={_CARD_KEY: json.dumps(asdict(card))})
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".safetensors")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def read_checkpoint(path: Path) -> tuple[VisionTransformer, EncoderCard, str]:
@@ -110,8 +106,8 @@ def _card_of(path: Path, data: bytes) -> EncoderCard:
         known = {f.name for f in fields(EncoderCard)}
         parts = {name: value for name, value in raw.items() if name in known}
         parts["network"] = _network_settings(raw["network"])
-        for name in ("kinds", "background_phrases", "room_seeds"):
-            parts[name] = tuple(raw[name])
+        for name in ("kinds", "background_phrases", "room_seeds", "left_out"):
+            parts[name] = tuple(raw.get(name, ()) if name == "left_out" else raw[name])
         parts["metrics"] = {
             rooms: {name: Measurement(**figure) for name, figure in figures.items()}
             for rooms, figures in raw.get("metrics", {}).items()

@@ -1,6 +1,7 @@
 """The encoder that comes with the package: every patch in the space of MiniLM sentence embeddings, on any CPU."""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from torch.nn import functional
 from m3_ros.errors import EncoderError
 from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT, EncoderCard, read_checkpoint
 from m3_ros.features.encoder import FeatureMap
+from m3_ros.features.known_words import KnownWords
 from m3_ros.features.sentence import embed_sentences, strip_lead_in
 from m3_ros.features.vision_transformer import PIXEL_MULTIPLE, STRIDE, VisionTransformer, normalise, prefers_bf16
 
 WORKING_PIXELS = 320 * 240
 """Images are scaled to about this many pixels, in proportion: things then have the size they had in training."""
 
-_PREPROCESSING = f"area {WORKING_PIXELS}, multiple {PIXEL_MULTIPLE}, stride {STRIDE}, bilinear antialias, 1"
+_PREPROCESSING = f"area {WORKING_PIXELS}, multiple {PIXEL_MULTIPLE}, stride {STRIDE}, bilinear antialias, words 2"
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
@@ -98,7 +100,15 @@ class EmbeddedEncoder:
     def encode_text(self, texts: list[str]) -> Float[Tensor, "n D"]:
         """Encode phrases to unit vectors; "find the chair" means the same as "chair".
 
+        Words near to one that the encoder was trained on move towards it.
+
         Raises:
             EncoderError: a text is empty, or the sentence model is not installed.
         """
-        return embed_sentences([strip_lead_in(text) for text in texts])
+        if not self.card.kinds or not texts:
+            return embed_sentences([strip_lead_in(text) for text in texts])
+        return self._words.embed([strip_lead_in(text) for text in texts])
+
+    @cached_property
+    def _words(self) -> KnownWords:
+        return KnownWords.of(self.card.kinds)

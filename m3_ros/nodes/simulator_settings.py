@@ -20,7 +20,7 @@ class SimulatorSettings:
     seed: Annotated[int, "0.."] = DEMO_SEED
     """Chooses the room."""
     complete: bool = True
-    """True: a large room with one of every kind of thing; False: a random choice."""
+    """True: a large living room with one of every kind that fits there; False: a random choice."""
     texel_m: Annotated[float, "0.004..0.2"] = 0.012
     """Side of a texture texel [m]; larger is lit faster."""
     width_px: Annotated[int, "16..4096"] = 320

@@ -90,7 +90,9 @@ class Finder:
         self._check(top_k)
         if self._blind:
             return self._answer(text, phrase, (), top_k, min_probability, start)
-        ranked = self._ranked(phrase, self.relevancy(phrase, negatives))
+        calibration = self.settings.calibration
+        pairs = [(left * probability(p.evidence, calibration), p) for p, left in self.contest(phrase, negatives)]
+        ranked = sorted(pairs, key=lambda pair: pair[0], reverse=True)
         return self._answer(text, phrase, ranked, top_k, min_probability, start)
 
     def find_like(
@@ -150,10 +152,15 @@ class Finder:
         """
         return likeness(self.memory, self._entry, vector, self.settings.relevancy, self.head)
 
-    def proposals(self, phrase: str, negatives: Sequence[str] = ()) -> list[Proposal]:
-        """Return every object that the phrase may mean, with its evidence: what a calibration is fitted on."""
+    def contest(self, phrase: str, negatives: Sequence[str] = ()) -> list[tuple[Proposal, float]]:
+        """Return every object that the phrase may mean, and the share of its probability that rival names leave it.
+
+        The evidence of the objects is what a calibration is fitted on.
+        """
         found = self.relevancy(phrase, negatives)
-        return propose(self.memory, found, self._entry.consistency, self.settings.grounding)
+        proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
+        same = self._words.names_of(phrase)
+        return [(p, self._left_by_rivals(p, same)) for p in proposals]
 
     def warm_up(self) -> None:
         """Do now what the first question would have to wait for."""
@@ -203,18 +210,9 @@ class Finder:
         message = _message(phrase, status, candidates)
         return Answer(text, status, candidates, message, time.monotonic() - start, self.head)
 
-    def _ranked(self, phrase: str, found: Relevancy) -> list[tuple[float, Proposal]]:
-        proposals = propose(self.memory, found, self._entry.consistency, self.settings.grounding)
-        same = self._words.names_of(phrase)
-        pairs = [(self._chance(p, same), p) for p in proposals]
-        return sorted(pairs, key=lambda pair: pair[0], reverse=True)
-
-    def _chance(self, proposal: Proposal, same: Bool[Tensor, " K"]) -> float:
-        """Return the calibrated probability, less where another known name fits the same matter better."""
-        tau = self.settings.relevancy.temperature
-        factor = rival_factor(self._name_scores, same, proposal.gaussians, tau)
-        weight = self.settings.relevancy.rival_weight
-        return float(factor**weight) * probability(proposal.evidence, self.settings.calibration)
+    def _left_by_rivals(self, proposal: Proposal, same: Bool[Tensor, " K"]) -> float:
+        factor = rival_factor(self._name_scores, same, proposal.gaussians, self.settings.relevancy.temperature)
+        return float(factor**self.settings.relevancy.rival_weight)
 
     def _candidate(self, number: int, chance: float, proposal: Proposal) -> Candidate:
         return Candidate(

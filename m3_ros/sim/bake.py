@@ -22,6 +22,7 @@ RAY_OFFSET_M = 2e-3
 NEAREST_LIGHT_M2 = 0.02  # squared distance at which a light stops growing brighter
 BLUR = np.array([0.1, 0.22, 0.36, 0.22, 0.1], np.float32)
 MIDDLE_GREY = 0.36  # mean of the exposed picture, linear
+HIGHLIGHT, HIGHLIGHT_SHARE = 1.25, 0.97  # so much of the picture stays below what the film still draws
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -215,7 +216,9 @@ def _develop(
     lit = albedo * light
     glows = emission > 0
     brightness = lit[covered & ~glows] @ LUMINANCE
-    picture = lit * np.float32(MIDDLE_GREY / max(float(brightness.mean()), 1e-4))
+    bright = float(np.quantile(brightness[:: max(1, len(brightness) // 100_000)], HIGHLIGHT_SHARE))
+    exposure = min(MIDDLE_GREY / max(float(brightness.mean()), 1e-4), HIGHLIGHT / max(bright, 1e-4))
+    picture = lit * np.float32(exposure)
     picture = 1.45 * picture * (1 + picture / 9) / (1 + picture)  # Reinhard: highlights keep their colour
     picture = np.where(glows[..., None], albedo * np.minimum(emission, 1.05)[..., None], picture)
     texture = (linear_to_srgb(picture) * 255 + 0.5).astype(np.uint8)

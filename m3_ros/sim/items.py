@@ -1,7 +1,7 @@
 """What a thing of the simulated world is: its patches, the words that fit it, where it may stand."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import numpy as np
@@ -39,6 +39,8 @@ class Item:
     """Where other things may stand on it."""
     lamp: tuple[float, float, float] | None = None
     """Position of a light in the item frame [m]."""
+    shape: str = ""
+    """Which of its kind's shapes it has."""
 
     @property
     def bounds(self) -> tuple[Float[NDArray[np.float64], "3"], Float[NDArray[np.float64], "3"]]:
@@ -72,14 +74,24 @@ class Kind:
 
     name: str
     """What people call it."""
-    make: Callable[[np.random.Generator], Item]
-    """Draws variant, size, proportions, colours and textures."""
+    make: Callable[[np.random.Generator, str], Item]
+    """Draws size, proportions, colours and textures of a thing of one of the shapes."""
+    shapes: tuple[str, ...]
+    """Its shapes: meshes that differ in their parts, not only in size and colour. Named twice, drawn twice as often."""
     placement: Placement
     """Where it goes."""
     wall_height: tuple[float, float] = (0.0, 0.0)
     """On a wall: range of the origin's height above the floor [m]."""
     surfaces: tuple[str, ...] = ()
     """Kinds it may stand on."""
+
+    def draw(self, rng: np.random.Generator, left_out: Collection[str] = ()) -> Item | None:
+        """Draw a thing of any shape that is not left out (as "chair/office"); None when none remains."""
+        shapes = [shape for shape in self.shapes if f"{self.name}/{shape}" not in left_out]
+        if not shapes:
+            return None
+        shape = shapes[int(rng.integers(len(shapes)))]
+        return replace(self.make(rng, shape), shape=shape)
 
 
 def item(kind: str, shape: Shape, words: tuple[str, ...] = (), support: Support | None = None) -> Item:

@@ -5,12 +5,14 @@ with passages at least `CORRIDOR_M` wide, from which each thing on the floor can
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from m3_ros.errors import SimulationError
 from m3_ros.geometry.pose import Transform, from_yaw
 from m3_ros.sim.floorplan import FloorPlan, WallPlan
 from m3_ros.sim.kinds import KINDS, Item, Kind, Placement
@@ -21,15 +23,31 @@ from m3_ros.sim.shell import ceiling_material, floor_material, wall_material
 
 SMALLEST_ROOM_M, LARGEST_ROOM_M = (4.6, 4.0, 2.4), (7.0, 6.0, 2.9)
 SMALLEST_COMPLETE_M, LARGEST_COMPLETE_M = (6.8, 5.8, 2.5), (7.4, 6.2, 2.7)
-PRESENCE = 0.7
+PRESENCE = 0.5
 """Share of the kinds that a random room tries to hold."""
+OFTEN = {
+    **dict.fromkeys(("chair", "tv", "monitor", "cushion", "plant", "tv stand", "table"), 0.85),
+    **dict.fromkeys(("lamp", "mug", "ladder", "umbrella", "coffee table", "sofa", "trash bin"), 0.65),
+}
+"""The same for kinds that are hard to place or to learn, or that others stand on."""
 DEMO_SEED = 12
-"""With `complete`, a pleasant room that holds every kind of thing; each is seen often on the patrol."""
+"""With `complete`, a pleasant living room; each thing in it is seen often on the patrol."""
 TRIES = 40
+"""Places tried for a thing."""
+DRAWS = 6
+"""Things of a kind tried in a complete room, where one must fit."""
 RUG_THICKNESS_M = 0.002
 SEVERAL = {"chair": 4, "book": 3, "mug": 3, "cushion": 3, "painting": 3, "plant": 2, "window": 2, "ceiling light": 2}
 """Largest number of a kind in a random room, where it is not 2."""
-COMPLETE = {"chair": 3, "ceiling light": 2, "painting": 2, "cushion": 2}
+BULKY = ("table", "coffee table", "bed", "sofa", "armchair", "bookshelf", "wardrobe", "refrigerator", "dresser")
+"""Kinds that are placed before others of their sort."""
+NOT_IN_A_LIVING_ROOM = (
+    *("bed", "wardrobe", "dresser", "refrigerator", "washing machine", "microwave", "armchair", "curtain", "monitor"),
+    *("umbrella", "ladder"),
+)
+"""Kinds that a complete room does without."""
+COMPLETE = {"chair": 3, "ceiling light": 2, "painting": 2, "cushion": 2, **dict.fromkeys(NOT_IN_A_LIVING_ROOM, 0)}
+"""Number of a kind in a complete room, where it is not 1."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +72,21 @@ class Room:
     lights: tuple[Light, ...]
 
 
-def build_room(seed: int, *, complete: bool = False) -> Room:
-    """Furnish the room of a seed; `complete` tries to place every kind of thing in a large room."""
-    builder = _Builder(np.random.default_rng(seed), complete)
+def build_room(seed: int, *, complete: bool = False, left_out: Collection[str] = ()) -> Room:
+    """Furnish the room of a seed.
+
+    Args:
+        seed: Chooses everything.
+        complete: Try to place one of each kind that fits a living room in a large room, not a random choice.
+        left_out: Shapes that no thing has, as "chair/office".
+
+    Raises:
+        SimulationError: there is no such shape.
+    """
+    known = {f"{kind.name}/{shape}" for kind in KINDS.values() for shape in kind.shapes}
+    if strange := sorted(set(left_out) - known):
+        raise SimulationError(f"no shape is called {strange[0]!r}: choose from {', '.join(sorted(known))}")
+    builder = _Builder(np.random.default_rng(seed), complete, frozenset(left_out))
     builder.furnish()
     return Room(seed, builder.size, tuple(builder.placed), tuple(builder.lights()))
 
@@ -73,8 +103,8 @@ class _Surface:
 class _Builder:
     """Places one thing after another."""
 
-    def __init__(self, rng: np.random.Generator, complete: bool) -> None:
-        self.rng, self.complete = rng, complete
+    def __init__(self, rng: np.random.Generator, complete: bool, left_out: frozenset[str]) -> None:
+        self.rng, self.complete, self.left_out = rng, complete, left_out
         lo, hi = (SMALLEST_COMPLETE_M, LARGEST_COMPLETE_M) if complete else (SMALLEST_ROOM_M, LARGEST_ROOM_M)
         x, y, z = (float(v) for v in rng.uniform(lo, hi))
         self.size = (x, y, z)
@@ -90,9 +120,9 @@ class _Builder:
         for item in _shell(self.size, self.rng):
             self._put(item, np.eye(4))
         for kind in self._wanted():
-            item = kind.make(self.rng)
-            for _ in range(TRIES * (4 if self.complete else 1)):
-                if self._try(kind, item):
+            for _ in range(DRAWS if self.complete else 1):
+                drawn = kind.draw(self.rng, self.left_out)
+                if drawn is None or any(self._try(kind, drawn) for _ in range(TRIES)):
                     break
 
     def lights(self) -> list[Light]:
@@ -134,9 +164,8 @@ class _Builder:
         for kind in KINDS.values():
             first = kind.name in ("door", "window")
             for number in range(self._number(kind.name)):
-                bulky = kind.name in ("table", "coffee table", "bed", "desk", "sofa", "bookshelf", "wardrobe")
-                order = 1.0 if first else rank[kind.placement] - (0.5 if bulky else 0.0)
-                wanted.append((order + 0.4 * min(number, 1) + 0.05 * self.rng.random(), kind))
+                order = 1.0 if first else rank[kind.placement] - (0.5 if kind.name in BULKY else 0.0)
+                wanted.append((order + 0.4 * min(number, 1) + 0.3 * self.rng.random(), kind))
         return [kind for _, kind in sorted(wanted, key=lambda entry: entry[0])]
 
     def _number(self, name: str) -> int:
@@ -144,7 +173,7 @@ class _Builder:
             return COMPLETE.get(name, 1)
         if name == "ceiling light":
             return self._number_of_lights
-        if self.rng.random() > PRESENCE:
+        if self.rng.random() > OFTEN.get(name, PRESENCE):
             return 0
         most = SEVERAL.get(name, 2)
         return 1 if self.rng.random() < 0.6 else int(self.rng.integers(1, most + 1))
@@ -204,7 +233,7 @@ class _Builder:
     def _try_floor(self, item: Item) -> bool:
         lo, hi = item.bounds
         large = float((hi - lo)[:2].max()) > 0.7
-        table = next((p for p in self.placed if p.item.kind in ("table", "desk")), None)
+        table = next((p for p in self.placed if p.item.kind == "table"), None)
         if item.kind == "chair" and table is not None and self.rng.random() < 0.6:
             T = self._beside(table, hi - lo)
         else:

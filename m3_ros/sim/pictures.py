@@ -103,10 +103,10 @@ def painting(rng: Rng, size: tuple[int, int] = (160, 112)) -> Image.Image:
     return pick(rng, (landscape, landscape, abstract, portrait, flowers))(rng, size)
 
 
-def screen(rng: Rng, size: tuple[int, int] = (160, 90)) -> Image.Image:
-    """Draw what a display shows: a film with a banner, a desktop with windows, or nothing."""
+def screen(rng: Rng, size: tuple[int, int] = (160, 90), *, desktop: bool = False) -> Image.Image:
+    """Draw what a display shows: a film with a banner, a desktop with windows (computers: mostly), or nothing."""
     w, h = size
-    kind = rng.random()
+    kind = rng.uniform(0.15 if desktop else 0.0, 3.0 if desktop else 1.0)
     if kind < 0.25:
         return _gradient(size, (30, 32, 36), (10, 10, 12))
     if kind < 0.6:

@@ -27,7 +27,7 @@ OBSTACLE_HEIGHTS_M = (0.04, 1.0)
 """What reaches into this band of heights is in the robot's way."""
 _SOURCES_OF_THE_BAKE = (
     *("layout", "floorplan", "lights", "shell", "kinds", "items", "patches", "materials", "finishes", "noise"),
-    *("atlas", "bake"),
+    *("pictures", "atlas", "bake"),
 )
 
 
@@ -38,7 +38,9 @@ class WorldSettings:
     seed: int
     """Chooses the room: size, things, places, colours and lights."""
     complete: bool = False
-    """Put one of every kind of thing into a large room instead of a random choice."""
+    """Put one of each kind that fits a living room into a large room instead of a random choice."""
+    left_out: tuple[str, ...] = ()
+    """Shapes that nothing in the room has, as "chair/office"."""
     texel_m: float = 0.012
     """Side of a texture texel [m]; rooms that only train the encoder can be coarser."""
     light_texel: int = 4
@@ -61,6 +63,8 @@ class Instance:
     name: str
     """Kind, with a number from the second of its kind on."""
     colours: tuple[str, ...]
+    shape: str
+    """Which of its kind's shapes it has."""
     minimum: Float[NDArray[np.float64], "3"]
     maximum: Float[NDArray[np.float64], "3"]
 
@@ -97,7 +101,7 @@ class World:
         Raises:
             SimulationError: embreex is needed and not installed.
         """
-        room = build_room(settings.seed, complete=settings.complete)
+        room = build_room(settings.seed, complete=settings.complete, left_out=settings.left_out)
         path = cache_dir / f"room_{settings.seed}_{_fingerprint(settings)}.npz" if cache_dir else None
         mesh = _load(path) if path else None
         if mesh is None:
@@ -168,9 +172,8 @@ def _instances(room: Room, mesh: Mesh) -> tuple[Instance, ...]:
     for index, placed in enumerate(room.items):
         points = mesh.vertices[mesh.triangles[mesh.triangle_instance == index].ravel()].astype(np.float64)
         item = placed.item
-        instances.append(
-            Instance(index + 1, item.kind, placed.name, item.colours, points.min(axis=0), points.max(axis=0))
-        )
+        box = points.min(axis=0), points.max(axis=0)
+        instances.append(Instance(index + 1, item.kind, placed.name, item.colours, item.shape, *box))
     return tuple(instances)
 
 

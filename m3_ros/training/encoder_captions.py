@@ -8,12 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from m3_ros.features.foreign_words import TRAINING_FOREIGN, foreign_to
+from m3_ros.features.known_words import COLOURS
 from m3_ros.features.vocabulary import ANCHORS, VOCABULARY, phrase_kinds, plain_name
 
-COLOURS = frozenset(
-    "red blue green yellow orange purple pink brown black white grey gray turquoise beige golden silver".split()  # noqa: SIM905
-)
-"""Words of which a thing that has one does not have the others."""
 _COLOURED_SHARE = 0.3
 _COLOURED_NAMES = 2
 

@@ -15,6 +15,7 @@ from m3_ros.training.encoder_data import RoomViews, read_room
 
 _MAX_IDS = 256
 _SMALLEST_AREA = 30
+_SPARSE = 2  # labels are counted at every other pixel of every other row
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,11 @@ def make_crop(
     size = (settings.width, settings.height)
     shrinks = w > settings.width
     image = cv2.resize(rgb[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    labels = cv2.resize(ids[y : y + h, x : x + w], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    coarse = (settings.width // _SPARSE, settings.height // _SPARSE)
+    labels = cv2.resize(ids[y : y + h, x : x + w], coarse, interpolation=cv2.INTER_NEAREST_EXACT)
     if rng.random() < 0.5:
         image, labels = np.ascontiguousarray(image[:, ::-1]), labels[:, ::-1]
-    cells, coverage = majority(labels, settings.stride)
+    cells, coverage = majority(labels, settings.stride // _SPARSE)
     return camera_effects(rng, image, settings), cells, coverage
 
 

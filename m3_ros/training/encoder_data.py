@@ -37,7 +37,9 @@ class RoomSettings:
     aimed: float = 0.8
     """Share of the views that look at a thing."""
     complete: bool = False
-    """Put one of every kind into a large room, as the demo does, instead of a random choice."""
+    """Furnish a large living room, as the demo does, instead of making a random choice."""
+    left_out: tuple[str, ...] = ()
+    """Shapes that nothing in the rooms has, as "chair/office"."""
     texel_m: float = 0.018
     """Side of a texture texel [m]."""
     light_samples: int = 2
@@ -62,6 +64,8 @@ class RoomViews:
     """Kind of instance i + 1."""
     words: tuple[tuple[str, ...], ...]
     """Colours and materials of instance i + 1."""
+    shapes: tuple[str, ...]
+    """Shape of instance i + 1 among those of its kind."""
 
 
 def room_path(directory: Path, seed: int) -> Path:
@@ -82,7 +86,7 @@ def write_room(directory: Path, views: RoomViews) -> Path:
     try:
         np.save(temporary / "rgb.npy", views.rgb)
         np.save(temporary / "ids.npy", views.ids)
-        truth = {"seed": views.seed, "kinds": views.kinds, "words": views.words}
+        truth = {"seed": views.seed, "kinds": views.kinds, "words": views.words, "shapes": views.shapes}
         (temporary / "room.json").write_text(json.dumps(truth), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
@@ -103,16 +107,17 @@ def read_room(directory: Path, seed: int) -> RoomViews:
         truth = json.loads((path / "room.json").read_text(encoding="utf-8"))
         rgb = np.load(path / "rgb.npy", mmap_mode="r", allow_pickle=False)
         ids = np.load(path / "ids.npy", mmap_mode="r", allow_pickle=False)
-        kinds, words = tuple(truth["kinds"]), tuple(tuple(w) for w in truth["words"])
+        kinds, shapes = tuple(truth["kinds"]), tuple(truth["shapes"])
+        words = tuple(tuple(w) for w in truth["words"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"the training room {path} cannot be read ({error}): delete it and generate it again"
         ) from error
-    if rgb.ndim != 4 or rgb.shape[:3] != ids.shape or rgb.shape[3] != 3 or len(kinds) != len(words):
+    if rgb.ndim != 4 or rgb.shape[:3] != ids.shape or rgb.shape[3] != 3 or not len(kinds) == len(words) == len(shapes):
         raise TrainingError(
             f"the training room {path} is inconsistent ({rgb.shape}, {ids.shape}): delete it and generate it again"
         )
-    return RoomViews(seed, rgb, ids, kinds, words)
+    return RoomViews(seed, rgb, ids, kinds, words, shapes)
 
 
 def render_room(seed: int, settings: RoomSettings) -> RoomViews:
@@ -128,6 +133,7 @@ def render_room(seed: int, settings: RoomSettings) -> RoomViews:
         WorldSettings(
             seed=seed,
             complete=settings.complete,
+            left_out=settings.left_out,
             texel_m=settings.texel_m,
             light_samples=settings.light_samples,
             bounces=settings.bounces,
@@ -141,8 +147,8 @@ def render_room(seed: int, settings: RoomSettings) -> RoomViews:
         ids.append(np.where(shot.instances < 256, shot.instances, 0).astype(np.uint8))
     if not rgb:
         raise TrainingError(f"no view of room {seed} shows anything: use another seed")
-    kinds = tuple(i.kind for i in world.instances)
-    return RoomViews(seed, np.stack(rgb), np.stack(ids), kinds, tuple(i.colours for i in world.instances))
+    kinds, words, shapes = zip(*((i.kind, i.colours, i.shape) for i in world.instances), strict=True)
+    return RoomViews(seed, np.stack(rgb), np.stack(ids), kinds, words, shapes)
 
 
 def generate_rooms(

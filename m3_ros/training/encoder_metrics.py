@@ -13,8 +13,8 @@ from torch import Tensor
 from m3_ros.features.checkpoint import Measurement
 from m3_ros.features.encoder import Encoder
 from m3_ros.features.foreign_words import TEST_FOREIGN, foreign_to
+from m3_ros.features.known_words import COLOURS
 from m3_ros.features.vocabulary import BACKGROUND_KINDS, VOCABULARY, held_out_phrase_kinds, phrase_kinds, plain_name
-from m3_ros.training.encoder_captions import COLOURS
 from m3_ros.training.encoder_data import RoomViews
 
 SMALLEST_SHARE = 0.01
@@ -29,6 +29,7 @@ class _Tally:
     patches: list[bool] = field(default_factory=list)
     object_patches: list[bool] = field(default_factory=list)
     by_kind: dict[str, list[bool]] = field(default_factory=dict)
+    overlaps: list[float] = field(default_factory=list)
     plain: list[bool] = field(default_factory=list)
     plain_large: list[bool] = field(default_factory=list)
     plain_by_kind: dict[str, list[bool]] = field(default_factory=dict)
@@ -118,6 +119,7 @@ def _ask_view(
     area = np.bincount(truth[truth >= 0], minlength=len(number)) / truth.size
     plain = seen @ questions.plain.T
     _count_patches(plain, truth, questions.kinds, tally)
+    _count_overlaps(plain, truth, area, questions.kinds, tally)
     for column, kind in enumerate(questions.kinds):
         if kind in BACKGROUND_KINDS:
             continue
@@ -185,6 +187,22 @@ def _count_patches(
             tally.object_patches.append(right)
 
 
+def _count_overlaps(
+    plain: Float[Tensor, "h w k"],
+    truth: NDArray[np.int64],
+    area: NDArray[np.float64],
+    kinds: tuple[str, ...],
+    tally: _Tally,
+) -> None:
+    """Compare where each visible kind's name is the nearest one with where the kind is, pixel by pixel."""
+    fine = torch.nn.functional.interpolate(plain.permute(2, 0, 1)[None], truth.shape, mode="bilinear")
+    guess = fine[0].argmax(dim=0).numpy()
+    for column in np.flatnonzero(area >= SMALLEST_SHARE):
+        if kinds[column] not in BACKGROUND_KINDS:
+            said, is_there = guess == column, truth == column
+            tally.overlaps.append(float((said & is_there).sum() / (said | is_there).sum()))
+
+
 def _summary(tally: _Tally) -> dict[str, Measurement]:
     """Turn outcomes into figures with their counts."""
 
@@ -196,6 +214,9 @@ def _summary(tally: _Tally) -> dict[str, Measurement]:
         "patch_top1_objects": mean(tally.object_patches),
         "patch_top1_mean_of_kinds": Measurement(
             round(float(np.mean([np.mean(cases) for cases in tally.by_kind.values()])), 4), len(tally.by_kind)
+        ),
+        "miou": Measurement(
+            round(float(np.mean(tally.overlaps)), 4) if tally.overlaps else float("nan"), len(tally.overlaps)
         ),
         "localisation": mean(tally.plain),
         "localisation_large": mean(tally.plain_large),
@@ -212,4 +233,5 @@ def _summary(tally: _Tally) -> dict[str, Measurement]:
         ),
     }
     figures |= {f"localisation of {kind}": mean(cases) for kind, cases in sorted(tally.plain_by_kind.items())}
+    figures |= {f"patch_top1 of {kind}": mean(cases) for kind, cases in sorted(tally.by_kind.items())}
     return figures

@@ -29,9 +29,9 @@ def _woven(rng: Rng, half: tuple[float, float], palette: list[Colour], oval: boo
     return material
 
 
-def make_rug(rng: Rng) -> Item:
+def make_rug(rng: Rng, variant: str) -> Item:
     """Draw a rug: rectangular, round or oval; patterned, striped or plain."""
-    shape, oval = Shape(), rng.random() < 0.35
+    shape, oval = Shape(), variant == "round"
     a, b = float(rng.uniform(0.6, 1.15)), float(rng.uniform(0.45, 0.8))
     a = b if oval and rng.random() < 0.6 else a
     (name, c), second, third = draw_colour(rng), draw_colour(rng)[1], draw_colour(rng)[1]
@@ -131,18 +131,34 @@ def _pot(shape: Shape, rng: Rng) -> float:
 _GREENS = ((0.22, 0.56, 0.18), (0.16, 0.42, 0.2), (0.36, 0.58, 0.2), (0.3, 0.5, 0.36))
 
 
-def make_plant(rng: Rng) -> Item:
+def make_plant(rng: Rng, variant: str) -> Item:
     """Draw a potted plant: broad arching leaves, upright blades, or a small tree."""
     shape = Shape()
     soil = _pot(shape, rng)
     green = rgb(pick(rng, _GREENS))
-    grow = pick(rng, (_broad_leaves, _broad_leaves, _blades, _tree))
+    grow = {"leaves": _broad_leaves, "blades": _blades, "tree": _tree}[variant]
     grow(shape, rng, soil, green, float(rng.uniform(0.75, 1.15)) * (0.75 if grow is _blades else 1.0))
     return item("plant", shape.grounded(), ("green",))
 
 
-def make_painting(rng: Rng) -> Item:
-    """Draw a framed picture, wide, square or tall, with or without a white mount."""
+def _canvas(rng: Rng) -> Item:
+    """Draw two or three canvases without frames that share one picture."""
+    shape, edge = Shape(), plain((0.85, 0.82, 0.76), 0.05)
+    count, h = int(rng.integers(2, 4)), float(rng.uniform(0.4, 0.75))
+    w, gap = float(rng.uniform(0.8, 1.15)) / count, 0.04
+    for k in range(count):
+        x, z = (k - (count - 1) / 2) * (w + gap), 0.06 * (k % 2) * float(rng.random() < 0.5)
+        shape.box((x, -0.02, z), (w, 0.04, h), edge, skip=("y+", "y-"))
+        a, b = x - w / 2, x + w / 2
+        corners = [(a, -0.04, z - h / 2), (b, -0.04, z - h / 2), (b, -0.04, z + h / 2), (a, -0.04, z + h / 2)]
+        shape.quad(corners, image(painting(rng, (96, max(32, round(96 * h / w))))), texel_scale=1.2)
+    return item("painting", shape.backed(floor=False))
+
+
+def make_painting(rng: Rng, variant: str) -> Item:
+    """Draw a framed picture, wide, square or tall, with or without a white mount; or canvases without a frame."""
+    if variant == "canvas":
+        return _canvas(rng)
     shape, frame = Shape(), draw_finish(rng, 0.5)
     w = float(rng.uniform(0.45, 1.15))
     h = min(w * float(rng.uniform(0.6, 1.4)), 0.95)
@@ -163,12 +179,12 @@ def make_painting(rng: Rng) -> Item:
     return item("painting", shape.backed(floor=False), frame.words[:1])
 
 
-def make_clock(rng: Rng) -> Item:
+def make_clock(rng: Rng, variant: str) -> Item:
     """Draw a wall clock, round or square."""
     shape, rim, dial = Shape(), draw_finish(rng, 0.3), image(clock_face(rng))
     r = float(rng.uniform(0.13, 0.21))
     m, upright = rim.along(2), rotate_x(np.pi / 2)
-    if rng.random() < 0.75:
+    if variant == "round":
         shape.lathe((0, 0, 0), [(r, 0), (r, 0.04), (r * 0.9, 0.04), (r * 0.88, 0.025)], m, 28, R=upright)
         turn = np.linspace(0, 2 * np.pi, 29)
         k = np.linspace(r * 0.9, 1e-4, 6)[:, None]
@@ -191,8 +207,8 @@ def _on_disc(picture: Material, radius: float) -> Material:
 
 
 KINDS = (
-    Kind("rug", make_rug, Placement.FLAT),
-    Kind("plant", make_plant, Placement.FLOOR),
-    Kind("painting", make_painting, Placement.ON_WALL, wall_height=(1.2, 1.65)),
-    Kind("clock", make_clock, Placement.ON_WALL, wall_height=(1.35, 1.95)),
+    Kind("rug", make_rug, ("rectangular", "rectangular", "round"), Placement.FLAT),
+    Kind("plant", make_plant, ("leaves", "leaves", "blades", "tree"), Placement.FLOOR),
+    Kind("painting", make_painting, ("framed", "framed", "canvas"), Placement.ON_WALL, wall_height=(1.2, 1.65)),
+    Kind("clock", make_clock, ("round", "round", "square"), Placement.ON_WALL, wall_height=(1.35, 1.95)),
 )

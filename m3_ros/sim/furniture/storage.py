@@ -50,9 +50,7 @@ def _paper(p: Points, uv: UV, n: Points) -> RGB:  # noqa: ARG001
     return np.broadcast_to(rgb((0.86, 0.82, 0.72)), p.shape)
 
 
-def _case(
-    shape: Shape, finish: Finish, size: tuple[float, float, float], levels: list[float], open_frame: bool
-) -> None:
+def case(shape: Shape, finish: Finish, size: tuple[float, float, float], levels: list[float], open_frame: bool) -> None:
     """Sides (or posts), shelves at levels [m], and a back unless the frame is open; the back plane is y = 0."""
     w, d, h = size
     for x in (-1, 1):
@@ -67,15 +65,15 @@ def _case(
         shape.box((0, -d / 2, z), (w - (0.03 if open_frame else 0.05), d, 0.025), finish.along(0), skip=("x+", "x-"))
 
 
-def make_bookshelf(rng: Rng) -> Item:
+def make_bookshelf(rng: Rng, variant: str) -> Item:
     """Draw a bookshelf: tall or low, closed case or open frame, more or less full of books."""
     shape, finish = Shape(), draw_finish(rng, 0.6)
-    open_frame = rng.random() < 0.3
+    open_frame = variant == "open frame"
     w, d, h = float(rng.uniform(0.6, 1.2)), float(rng.uniform(0.26, 0.34)), float(rng.uniform(0.9, 2.05))
     shelves = max(2, round(h / float(rng.uniform(0.32, 0.42))))
     levels = [float(z) for z in np.linspace(0.05, h - 0.0125, shelves + 1)]
     frame = draw_metal(rng) if open_frame and rng.random() < 0.5 else finish
-    _case(shape, frame, (w, d, h), levels, open_frame)
+    case(shape, frame, (w, d, h), levels, open_frame)
     fullness = float(rng.uniform(0.6, 1.0))
     for low, high in pairwise(levels):
         split = float(rng.uniform(0.3, 0.7)) * w - w / 2
@@ -85,7 +83,7 @@ def make_bookshelf(rng: Rng) -> Item:
     return item("bookshelf", shape.backed(), frame.words)
 
 
-def _drawer_front(
+def drawer_front(
     shape: Shape, face: Finish, knob: Finish, centre: tuple[float, float, float], size: tuple[float, float]
 ) -> None:
     """A panel that stands out of the case towards -y, with a knob or bar [m]."""
@@ -94,12 +92,25 @@ def _drawer_front(
     shape.box((x, y - 0.026, z), (min(0.12, size[0] * 0.3), 0.02, 0.014), knob.material)
 
 
-def make_tv_stand(rng: Rng) -> Item:
-    """Draw a low board: with doors, with drawers, or open, on a plinth or on legs."""
+def _rack(shape: Shape, board: Finish, frame: Finish, size: tuple[float, float, float]) -> Item:
+    """Two or three boards in an open frame of tubes [m]."""
+    w, d, h = size
+    for z in (0.1, h * 0.55, h - 0.0125):
+        shape.rounded_box((0, -d / 2, z), (w, d, 0.03), 0.01, board.along(0), 4)
+    for x in (-w / 2 + 0.05, 0, w / 2 - 0.05):
+        for y in (-0.03, -d + 0.03):
+            shape.cylinder((x, y, 0), 0.016, h - 0.02, frame.material, sides=8)
+    return item("tv stand", shape.backed(), board.words, Support(h, w / 2 - 0.1, d / 2 - 0.04, -d / 2 - 0.04))
+
+
+def make_tv_stand(rng: Rng, variant: str) -> Item:
+    """Draw a low board with doors and drawers on a plinth or on legs, or an open rack."""
     shape, finish, knob = Shape(), draw_finish(rng, 0.6), draw_metal(rng)
     face = finish if rng.random() < 0.6 else draw_finish(rng)
     w, d, h = float(rng.uniform(1.1, 1.65)), float(rng.uniform(0.36, 0.46)), float(rng.uniform(0.38, 0.58))
-    foot = float(rng.choice([0.0, 0.12, 0.16]))
+    if variant == "rack":
+        return _rack(shape, finish, draw_metal(rng), (w, d, h))
+    foot = 0.0 if variant == "plinth" else float(rng.choice([0.12, 0.16]))
     body = h - foot
     columns = int(rng.integers(2, 4))
     open_column = int(rng.integers(-1, columns))
@@ -118,14 +129,14 @@ def make_tv_stand(rng: Rng) -> Item:
         if k == open_column:
             shape.box((x, -d / 2, z), (step - 0.03, d - 0.02, 0.02), finish.along(0))
         elif rng.random() < 0.5:
-            _drawer_front(shape, face, knob, (x, -d, z), (step - 0.02, body - 0.04))
+            drawer_front(shape, face, knob, (x, -d, z), (step - 0.02, body - 0.04))
         else:
             for dz in (-0.25, 0.25):
-                _drawer_front(shape, face, knob, (x, -d, z + dz * body), (step - 0.02, body / 2 - 0.03))
-    return item("tv stand", shape.backed(), finish.words, Support(h, w / 2 - 0.1, d / 2 - 0.08, -d / 2))
+                drawer_front(shape, face, knob, (x, -d, z + dz * body), (step - 0.02, body / 2 - 0.03))
+    return item("tv stand", shape.backed(), finish.words, Support(h, w / 2 - 0.1, d / 2 - 0.04, -d / 2 - 0.04))
 
 
 KINDS = (
-    Kind("bookshelf", make_bookshelf, Placement.AGAINST_WALL),
-    Kind("tv stand", make_tv_stand, Placement.AGAINST_WALL),
+    Kind("bookshelf", make_bookshelf, ("case", "case", "open frame"), Placement.AGAINST_WALL),
+    Kind("tv stand", make_tv_stand, ("plinth", "legs", "rack"), Placement.AGAINST_WALL),
 )

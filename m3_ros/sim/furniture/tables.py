@@ -41,25 +41,24 @@ def _trestle(shape: Shape, finish: Finish, half_x: float, half_y: float, height:
     shape.box((0, 0, height * 0.5), (2 * half_x, 0.03, 0.07), finish.along(0))
 
 
-def make_table(rng: Rng) -> Item:
+def make_table(rng: Rng, variant: str) -> Item:
     """Draw a dining table: four legs, round on a pedestal, or on trestles."""
     shape, top = Shape(), draw_finish(rng, 0.6)
     legs = top if rng.random() < 0.6 else draw_metal(rng) if rng.random() < 0.5 else draw_finish(rng)
     height, thick = float(rng.uniform(0.70, 0.78)), float(rng.uniform(0.025, 0.055))
-    variant = int(rng.integers(4))
-    if variant == 1:
+    if variant == "pedestal":
         radius = float(rng.uniform(0.4, 0.62))
         _disc(shape, top, radius, height, thick)
         _pedestal(shape, legs, radius, height - thick)
         return item("table", shape.grounded(), top.words, Support(height, radius * 0.6, radius * 0.6))
     half_x, half_y = float(rng.uniform(0.48, 0.82)), float(rng.uniform(0.32, 0.46))
     _slab(shape, top, (2 * half_x, 2 * half_y), height, thick)
-    if variant == 2:
+    if variant == "trestle":
         _trestle(shape, legs, half_x - 0.12, half_y - 0.05, height - thick)
     else:
         width = float(rng.uniform(0.035, 0.08))
         _square_legs(shape, legs, (half_x - width, half_y - width), height - thick, width)
-        if variant == 0:
+        if variant == "apron":
             size = (2 * (half_x - width), 2 * (half_y - width), 0.07)
             shape.box((0, 0, height - thick - 0.035), size, top.along(0), skip=("z+",))
     return item("table", shape.grounded(), top.words, Support(height, half_x - 0.08, half_y - 0.08))
@@ -70,12 +69,12 @@ def _shelf_legs(shape: Shape, finish: Finish, half: tuple[float, float], height:
     shape.box((0, 0, height * 0.35), (2 * half[0], 2 * half[1], 0.02), finish.along(0))
 
 
-def make_coffee_table(rng: Rng) -> Item:
+def make_coffee_table(rng: Rng, variant: str) -> Item:
     """Draw a low table: round on three legs, a slab on sleigh legs, with a shelf, or a block."""
     shape, top = Shape(), draw_finish(rng, 0.6)
     legs = top if rng.random() < 0.5 else draw_metal(rng)
-    height, variant = float(rng.uniform(0.34, 0.46)), int(rng.integers(4))
-    if variant == 0:
+    height = float(rng.uniform(0.34, 0.46))
+    if variant == "round":
         r = float(rng.uniform(0.32, 0.48))
         _disc(shape, top, r, height, 0.045)
         for a in np.arange(3) * 2 * np.pi / 3:
@@ -84,11 +83,11 @@ def make_coffee_table(rng: Rng) -> Item:
         return item("coffee table", shape.grounded(), top.words, Support(height, r * 0.6, r * 0.6))
     half_x, half_y = float(rng.uniform(0.4, 0.58)), float(rng.uniform(0.24, 0.34))
     _slab(shape, top, (2 * half_x, 2 * half_y), height, 0.04)
-    if variant == 1:
+    if variant == "sleigh":
         for x in (-half_x + 0.1, half_x - 0.1):
             y, z = half_y - 0.03, height - 0.03
             shape.tube([(x, -y, z), (x, -y, 0.02), (x, y, 0.02), (x, y, z)], 0.014, legs.material, 6)
-    elif variant == 2:
+    elif variant == "shelf":
         _shelf_legs(shape, legs, (half_x - 0.05, half_y - 0.05), height - 0.04)
     else:
         shape.box(
@@ -102,4 +101,7 @@ def make_coffee_table(rng: Rng) -> Item:
     return item("coffee table", shape.grounded(), top.words, Support(height, half_x - 0.06, half_y - 0.06))
 
 
-KINDS = (Kind("table", make_table, Placement.FLOOR), Kind("coffee table", make_coffee_table, Placement.FLOOR))
+KINDS = (
+    Kind("table", make_table, ("apron", "legs", "pedestal", "trestle"), Placement.FLOOR),
+    Kind("coffee table", make_coffee_table, ("round", "sleigh", "shelf", "block"), Placement.FLOOR),
+)

@@ -5,7 +5,7 @@ import numpy as np
 from m3_ros.sim.finishes import Colour, around, draw_colour, pick, seed_of
 from m3_ros.sim.items import Item, Kind, Placement, item
 from m3_ros.sim.materials import banded, blotched, dotted, fabric, plain, striped
-from m3_ros.sim.patches import Grid, Material, Shape, rotate_y, rotate_z
+from m3_ros.sim.patches import Grid, Material, Shape, rotate_x, rotate_y, rotate_z
 
 Rng = np.random.Generator
 _FRONT = rotate_z(-np.pi / 2)  # animals are built looking along +x; their front is -y
@@ -28,12 +28,13 @@ def _glaze(rng: Rng, c: Colour, period: float) -> tuple[Material, tuple[str, ...
     return blotched(c, c * 0.7, period, 0.55, seed_of(rng)), ()
 
 
-def make_mug(rng: Rng) -> Item:
-    """Draw a mug: straight, tapered, bellied or a low cup, with a handle; full or empty."""
+def make_mug(rng: Rng, variant: str) -> Item:
+    """Draw a mug, straight, tapered or bellied, or a low cup on a saucer, with a handle; full or empty."""
     shape, (name, c) = Shape(), draw_colour(rng)
     m, words = _glaze(rng, c, float(rng.uniform(0.015, 0.035)))
     r, h = float(rng.uniform(0.036, 0.048)), float(rng.uniform(0.075, 0.125))
-    belly, top = pick(rng, ((1.0, 1.0), (0.95, 1.12), (1.2, 0.98), (0.85, 1.0)))
+    belly, top = (1.0, 1.25) if variant == "cup" else pick(rng, ((1.0, 1.0), (0.95, 1.12), (1.2, 0.98), (0.85, 1.0)))
+    h *= 0.7 if variant == "cup" else 1.0
     foot = r * (0.75 if belly < 1 else 0.92)
     outside = [(foot, 0), (r * belly, h * 0.3), (r * belly, h * 0.55), (r * top, h)]
     shape.lathe((0, 0, 0), outside, m, 24, texel_scale=1.4)
@@ -49,6 +50,9 @@ def make_mug(rng: Rng) -> Item:
         0.0075,
         rim if rng.random() < 0.3 else m,
     )
+    if variant == "cup":
+        plate = [(r * 0.9, -0.01), (r * 1.7, -0.002), (r * 1.75, 0.004), (r, -0.002), (0, -0.002)]
+        shape.lathe((0, 0, 0), plate, m, 24)
     k = float(rng.uniform(1.0, 1.3))
     return item("mug", shape.stretched(k, k, k).grounded(), (name, *words))
 
@@ -74,14 +78,19 @@ def _bouquet(shape: Shape, rng: Rng, mouth: float) -> None:
         shape.ellipsoid(end, (r, r, r * 0.8), petal[i % 2], (10, 7))
 
 
-def make_vase(rng: Rng) -> Item:
-    """Draw a vase of one of five profiles, with or without flowers."""
+def make_vase(rng: Rng, variant: str) -> Item:
+    """Draw a turned vase of one of five profiles or a square one, with or without flowers."""
     shape, (name, c) = Shape(), draw_colour(rng)
     m, words = _glaze(rng, c, float(rng.uniform(0.025, 0.07)))
     profile = np.array(pick(rng, _VASES)) * (around(rng, 1, 0.15), around(rng, 1.1, 0.2))
     r, h = profile[-1]
-    shape.lathe((0, 0, 0), profile, m, 24, cells=12, texel_scale=1.3)
-    shape.lathe((0, 0, 0), [(r, h), (r - 0.008, h), (r * 0.8, h - 0.05), (0, h - 0.06)], plain(c * 0.5, 0.02), 20)
+    if variant == "square":
+        r = float(rng.uniform(0.045, 0.07))
+        shape.rounded_box((0, 0, h / 2), (2 * r, 2 * r, h), 0.01, m, 4, texel_scale=1.3)
+        shape.box((0, 0, h), (1.7 * r, 1.7 * r, 0.004), plain(c * 0.4, 0.02), skip=("z-",))
+    else:
+        shape.lathe((0, 0, 0), profile, m, 24, cells=12, texel_scale=1.3)
+        shape.lathe((0, 0, 0), [(r, h), (r - 0.008, h), (r * 0.8, h - 0.05), (0, h - 0.06)], plain(c * 0.5, 0.02), 20)
     if rng.random() < 0.6:
         _bouquet(shape, rng, float(h))
     return item("vase", shape, (name, *words))
@@ -95,8 +104,8 @@ def _duck_body(sphere: Grid) -> Grid:
     return points
 
 
-def make_duck(rng: Rng) -> Item:
-    """Draw a rubber duck, mostly yellow."""
+def make_duck(rng: Rng, variant: str) -> Item:
+    """Draw a rubber duck, mostly yellow, or one on a board with wheels to pull along."""
     duck = Shape()
     name, c = draw_colour(rng, ("yellow",)) if rng.random() < 0.65 else draw_colour(rng)
     m, wing, bill = plain(c, 0.02), plain(c * 0.93, 0.02), plain((0.96, 0.42, 0.05), 0.02)
@@ -110,13 +119,19 @@ def make_duck(rng: Rng) -> Item:
     if rng.random() < 0.2:
         hat = plain(draw_colour(rng)[1], 0.03)
         duck.cylinder((0.06, 0, 0.215), 0.05, 0.008, hat).cylinder((0.06, 0, 0.22), 0.032, 0.035, hat)
+    if variant == "on wheels":
+        board, wheel = plain(draw_colour(rng)[1], 0.05), plain(draw_colour(rng)[1], 0.05)
+        duck.rounded_box((0, 0, -0.005), (0.26, 0.13, 0.025), 0.01, board, 3)
+        for front in (-0.09, 0.09):
+            for side in (-0.075, 0.055):
+                duck.cylinder((front, side, -0.02), 0.035, 0.02, wheel, R=rotate_x(-np.pi / 2), sides=12)
     k = float(rng.uniform(0.7, 1.25))
     shape = Shape().join(duck, _FRONT).stretched(k * around(rng, 1, 0.1), k * around(rng, 1, 0.1), k)
     return item("duck", shape.grounded(), (name,))
 
 
-def make_teddy(rng: Rng) -> Item:
-    """Draw a sitting teddy bear of plush, sometimes with a bow tie or a jumper."""
+def make_teddy(rng: Rng, variant: str) -> Item:
+    """Draw a sitting or standing teddy bear of plush, sometimes with a bow tie or a jumper."""
     bear = Shape()
     name, c = draw_colour(rng, ("brown", "brown", "beige", "white", "grey")) if rng.random() < 0.7 else draw_colour(rng)
     fur, pale = fabric(c, c * 0.72, 0.008), np.clip(c * 0.45 + 0.42, 0, 1)
@@ -136,8 +151,12 @@ def make_teddy(rng: Rng) -> Item:
         bear.ellipsoid(
             (0.05, y * 0.12, 0.19), (0.10, 0.042, 0.044), jumper or fur, mid, R=rotate_z(y * -0.25) @ rotate_y(0.5)
         )
-        bear.ellipsoid((0.13, y * 0.085, 0.045), (0.12, 0.055, 0.055), fur, mid, R=rotate_z(y * 0.2))
-        bear.ellipsoid((0.238, y * 0.108, 0.05), (0.018, 0.042, 0.042), tan, small, R=rotate_z(y * 0.2))
+        if variant == "standing":
+            bear.ellipsoid((0.01, y * 0.06, -0.02), (0.055, 0.052, 0.12), fur, mid)
+            bear.ellipsoid((0.04, y * 0.065, -0.12), (0.075, 0.05, 0.03), fur, small)
+        else:
+            bear.ellipsoid((0.13, y * 0.085, 0.045), (0.12, 0.055, 0.055), fur, mid, R=rotate_z(y * 0.2))
+            bear.ellipsoid((0.238, y * 0.108, 0.05), (0.018, 0.042, 0.042), tan, small, R=rotate_z(y * 0.2))
         if jumper is None and seed_of(rng) % 10 < 3:
             bear.ellipsoid((0.095, y * 0.035, 0.245), (0.02, 0.035, 0.025), fabric((0.7, 0.1, 0.12)), (10, 6))
     k = float(rng.uniform(0.75, 1.25))
@@ -148,9 +167,16 @@ def make_teddy(rng: Rng) -> Item:
 
 
 _TOPS = ("table", "coffee table")
+_SEATS = ("sofa", "bed")
 KINDS = (
-    Kind("mug", make_mug, Placement.ON_SURFACE, surfaces=_TOPS),
-    Kind("vase", make_vase, Placement.ON_SURFACE, surfaces=(*_TOPS, "tv stand")),
-    Kind("duck", make_duck, Placement.SURFACE_OR_FLOOR, surfaces=_TOPS),
-    Kind("teddy bear", make_teddy, Placement.SURFACE_OR_FLOOR, surfaces=("sofa", *_TOPS)),
+    Kind("mug", make_mug, ("mug", "mug", "cup"), Placement.ON_SURFACE, surfaces=_TOPS),
+    Kind("vase", make_vase, ("turned", "turned", "square"), Placement.ON_SURFACE, surfaces=(*_TOPS, "dresser")),
+    Kind("duck", make_duck, ("bath", "bath", "on wheels"), Placement.SURFACE_OR_FLOOR, surfaces=_TOPS),
+    Kind(
+        "teddy bear",
+        make_teddy,
+        ("sitting", "sitting", "standing"),
+        Placement.SURFACE_OR_FLOOR,
+        surfaces=(*_SEATS, *_TOPS),
+    ),
 )

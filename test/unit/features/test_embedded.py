@@ -4,8 +4,10 @@ import torch
 
 from m3_ros.errors import EncoderError
 from m3_ros.features.checkpoint import EncoderCard, read_checkpoint, write_checkpoint
+from m3_ros.features.compute import Compute
 from m3_ros.features.embedded import EmbeddedEncoder, working_size
 from m3_ros.features.encoder import Encoder, FeatureMap
+from m3_ros.features.registry import load_encoder
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer, normalise
 
 SMALL = VisionSettings(stem=(8, 8, 16), local_blocks=1, width=24, depth=2, heads=2, position_blocks=1, head_width=16)
@@ -107,6 +109,18 @@ def test_written_checkpoint_is_read_back_with_its_card(tmp_path):
         if not name.endswith("num_batches_tracked"):
             assert torch.allclose(stored.state_dict()[name], value, atol=2e-3)
     assert [p.name for p in tmp_path.iterdir()] == ["e.safetensors"]
+
+
+def test_it_is_named_by_its_file_and_computes_as_asked(tmp_path):
+    path, picture = tmp_path / "e.safetensors", picture_with_square(40, 60)
+    write_checkpoint(path, small_network(), small_card())
+    exact, rounded = (load_encoder(f"embedded:{path}", Compute(precision=p)) for p in ("float32", "bfloat16"))
+    assert exact.name == rounded.name == f"embedded:{path}"
+    assert exact.device == "cpu"
+    assert exact.version == rounded.version
+    there, here = (encoder.encode_image(picture).features for encoder in (exact, rounded))
+    assert not torch.equal(there, here)
+    assert (there * here).sum(-1).min() > 0.98
 
 
 def test_version_follows_the_weights(tmp_path):

@@ -59,7 +59,7 @@ def test_without_any_words_a_finder_opens_and_says_how_to_ask(coloured_room, sav
     silent.save(saved)
     finder = Finder.open(saved)
     assert finder.encoder.name == "wordless"
-    for question in (finder.find, finder.relevancy, finder.proposals):
+    for question in (finder.find, finder.relevancy, finder.contest):
         with pytest.raises(QueryError, match="find_like"):
             question("chair")
     answer = finder.find_like(coloured_room.encoder.encode_text(["chair"])[0])

@@ -9,29 +9,43 @@ from m3_ros.sim.materials import plain
 from m3_ros.sim.patches import Shape, rotate_x
 from m3_ros.sim.shell import ceiling_material, floor_material, wall_material
 
-SEEDS = range(6)
+SEEDS = range(8)
 WORDS = {*COLOURS, "wooden", "light", "dark", "golden", "leather", "striped", "checked", "dotted"}
 WORDS |= {"patterned", "round", "cardboard", "open"}
 SIZES = {  # largest extent [m]: from, to
-    "chair": (0.75, 1.15),
-    "stool": (0.4, 0.8),
+    "chair": (0.7, 1.25),
+    "stool": (0.4, 0.95),
     "sofa": (1.3, 2.2),
+    "armchair": (0.7, 1.3),
+    "bed": (1.8, 2.2),
+    "wardrobe": (1.7, 2.2),
+    "dresser": (0.7, 1.35),
+    "refrigerator": (1.2, 1.95),
+    "washing machine": (0.8, 1.1),
+    "microwave": (0.4, 0.6),
+    "monitor": (0.4, 0.8),
+    "bottle": (0.25, 0.45),
+    "book": (0.2, 0.5),
+    "umbrella": (0.7, 1.2),
+    "fan": (0.4, 1.55),
+    "ladder": (0.8, 1.75),
+    "curtain": (2.0, 2.35),
     "cushion": (0.34, 0.62),
     "table": (0.7, 1.7),
     "coffee table": (0.6, 1.2),
     "bookshelf": (0.85, 2.1),
     "tv stand": (1.0, 1.7),
-    "tv": (0.75, 1.2),
+    "tv": (0.5, 1.2),
     "laptop": (0.28, 0.42),
     "lamp": (1.2, 2.0),
     "ceiling light": (0.3, 0.95),
     "mug": (0.08, 0.22),
     "vase": (0.18, 0.75),
-    "duck": (0.14, 0.36),
+    "duck": (0.14, 0.4),
     "teddy bear": (0.3, 0.75),
     "rug": (0.85, 2.4),
     "plant": (0.5, 2.0),
-    "painting": (0.4, 1.2),
+    "painting": (0.4, 1.35),
     "clock": (0.24, 0.45),
     "soccer ball": (0.19, 0.27),
     "traffic cone": (0.35, 0.8),
@@ -44,13 +58,15 @@ SIZES = {  # largest extent [m]: from, to
     "door": (1.9, 2.2),
     "radiator": (0.55, 1.5),
 }
-SEEN_INSIDE = {"lamp", "laptop", "cardboard box"}
-"""Open shades, screens and boxes face their own middle in part, so their volume has no sign; their parts are tested."""
+SEEN_INSIDE = {"lamp", "laptop", "cardboard box", "umbrella", "curtain", "book", "chair", "fan", "stool", "wardrobe"}
+"""Open shades, sheets, feet and cases face their own middle in part: their volume has no sign; parts are tested."""
 ALL = pytest.mark.parametrize("name", sorted(KINDS))
 
 
 def make(name, seed):
-    return KINDS[name].make(np.random.default_rng(seed))
+    """Draw a thing; the seeds go through the shapes of its kind in turn."""
+    shapes = tuple(dict.fromkeys(KINDS[name].shapes))
+    return KINDS[name].make(np.random.default_rng(seed), shapes[seed % len(shapes)])
 
 
 def signed_volume(patches, origin=(0, 0, 0)):
@@ -78,7 +94,7 @@ def test_every_kind_has_a_size_here():
 def test_names_of_surfaces_are_kinds_with_a_support():
     for kind in KINDS.values():
         for surface in kind.surfaces:
-            assert make(surface, 0).support is not None
+            assert any(make(surface, seed).support is not None for seed in SEEDS)
         assert bool(kind.surfaces) == (kind.placement in (Placement.ON_SURFACE, Placement.SURFACE_OR_FLOOR))
 
 
@@ -121,6 +137,23 @@ def test_origin_lies_where_the_placement_says(name):
             assert np.abs(a + b)[:2].max() < 0.3 * (b - a)[:2].max()
 
 
+def test_there_are_forty_kinds_and_each_has_shapes_that_differ():
+    assert len(KINDS) >= 40
+    for kind in KINDS.values():
+        shapes = dict.fromkeys(kind.shapes)
+        assert len(shapes) >= 2, kind.name
+        items = [kind.make(np.random.default_rng(0), shape) for shape in shapes]
+        marks = {tuple(np.round(p.grid, 3).tobytes() for p in i.patches) for i in items}
+        assert len(marks) == len(shapes) or kind.name == "soccer ball", kind.name  # a ball is a ball
+
+
+def test_a_shape_left_out_is_never_drawn():
+    chair, rng = KINDS["chair"], np.random.default_rng(0)
+    drawn = {chair.draw(rng, ("chair/office", "chair/shell")).shape for _ in range(60)}
+    assert drawn == set(chair.shapes) - {"office", "shell"}
+    assert chair.draw(rng, [f"chair/{shape}" for shape in chair.shapes]) is None
+
+
 @ALL
 def test_same_seed_gives_the_same_item(name):
     one, two = make(name, 3), make(name, 3)
@@ -150,7 +183,23 @@ def test_colours_are_known_words(name):
         assert set(make(name, seed).colours) <= WORDS
 
 
-@pytest.mark.parametrize("name", ["chair", "sofa", "table", "mug", "backpack", "trash bin", "teddy bear"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chair",
+        "armchair",
+        "bed",
+        "umbrella",
+        "curtain",
+        "fan",
+        "sofa",
+        "table",
+        "mug",
+        "backpack",
+        "trash bin",
+        "teddy bear",
+    ],
+)
 def test_colour_alone_does_not_give_a_kind_away(name):
     assert len({make(name, seed).colours[0] for seed in range(40)}) >= 5
 
@@ -165,12 +214,14 @@ def test_colour_words_are_true():
 
 
 def test_supports_lie_on_the_item():
-    for name in ("table", "coffee table", "tv stand", "sofa"):
+    for name in ("table", "coffee table", "tv stand", "sofa", "bed", "dresser", "washing machine"):
         for seed in SEEDS:
             item = make(name, seed)
+            if item.support is None:
+                continue
             a, b = item.bounds
             s = item.support
-            assert 0.3 < s.height <= b[2] + 0.01
+            assert 0.3 < s.height <= b[2] + 0.02
             assert a[0] <= -s.half_x
             assert s.half_x <= b[0]
             assert a[1] <= s.centre_y - s.half_y

@@ -3,9 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from m3_ros.cli.demo import QUESTIONS
 from m3_ros.errors import SimulationError
-from m3_ros.sim import World
-from m3_ros.sim.layout import build_room
+from m3_ros.sim import World, WorldSettings
+from m3_ros.sim.kinds import KINDS
+from m3_ros.sim.layout import DEMO_SEED, NOT_IN_A_LIVING_ROOM, build_room
 
 
 def test_the_same_seed_bakes_the_same_bytes(world):
@@ -65,8 +67,6 @@ def test_things_block_the_floor_and_the_robot_radius_grows_them(world):
 def test_free_floor_is_one_area_wide_enough_to_walk(seed):
     from scipy import ndimage
 
-    from m3_ros.sim import WorldSettings
-
     world = World.generate(WorldSettings(seed, texel_m=0.2, light_samples=1, bounces=0))
     labels, count = ndimage.label(~world.free_space(robot_radius_m=0.35).data)
     areas = np.bincount(labels.ravel())[1:]
@@ -74,9 +74,24 @@ def test_free_floor_is_one_area_wide_enough_to_walk(seed):
     assert areas.max() > 0.9 * areas.sum()
 
 
-def test_a_complete_room_holds_nearly_every_kind():
-    from m3_ros.sim.kinds import KINDS
-
+def test_a_complete_room_holds_nearly_every_kind_of_a_living_room():
+    wanted = set(KINDS) - set(NOT_IN_A_LIVING_ROOM)
     room = build_room(1, complete=True)
     present = {placed.item.kind for placed in room.items}
-    assert len(set(KINDS) - present) <= 0.15 * len(KINDS)
+    assert len(wanted - present) <= 0.1 * len(wanted)
+
+
+def test_the_room_of_the_demo_holds_what_the_demo_asks_for():
+    present = {placed.item.kind for placed in build_room(DEMO_SEED, complete=True).items}
+    assert {kind for _, kind in QUESTIONS} - present == {"bicycle"}
+
+
+def test_a_shape_that_does_not_exist_cannot_be_left_out():
+    with pytest.raises(SimulationError, match="chair/office"):
+        build_room(1, left_out=("chair/throne",))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_no_room_is_so_bright_that_it_turns_white(seed):
+    texture = World.generate(WorldSettings(seed, texel_m=0.05, light_samples=1, bounces=1, rays=2)).mesh.texture
+    assert (texture == 255).all(axis=-1).mean() < 0.05

@@ -21,8 +21,9 @@ from m3_ros.training.encoder_data import (
     room_seeds,
     write_room,
 )
-from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, phrase_loss
+from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, naming_loss, phrase_loss
 from m3_ros.training.encoder_metrics import auroc, measure_encoder
+from m3_ros.training.encoder_state import Start, alone_in, is_running, new_state
 from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
 
 NETWORK = VisionSettings(stem=(8, 8, 16), local_blocks=1, width=24, depth=1, heads=2, position_blocks=1, head_width=16)
@@ -38,22 +39,23 @@ def fake_room(seed, views=4):
             v, u = rng.integers(0, 96 - size), rng.integers(0, 128 - size)
             view[v : v + size, u : u + size] = thing
     palette = np.array([(0, 0, 0), *COLOURS.values()], np.uint8)
-    return RoomViews(seed, palette[ids], ids, tuple(COLOURS), ((), ("red",), ("blue",)))
+    return RoomViews(seed, palette[ids], ids, tuple(COLOURS), ((), ("red",), ("blue",)), ("", "office", "cup"))
 
 
 @pytest.fixture
 def folder(tmp_path):
     for seed in (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1):
         write_room(tmp_path / "train", fake_room(seed))
-    write_room(tmp_path / "test", fake_room(1000, 2))
-    write_room(tmp_path / "demo", fake_room(DEMO_SEED, 2))
+    for row, (seeds, _) in encoder_training.test_rows((1000,), RoomSettings()).items():
+        write_room(tmp_path / row.replace(" ", "_"), fake_room(seeds[0], 2))
     return tmp_path
 
 
 @pytest.fixture
 def settings():
     return EncoderTrainingSettings(
-        seconds=0.3,
+        crops=40,
+        cooldown=16,
         rooms=2,
         test_seeds=(1000,),
         network=NETWORK,
@@ -79,11 +81,56 @@ def test_a_short_training_writes_a_checkpoint_with_a_card(folder, settings):
 
 def test_a_stopped_training_goes_on_from_its_state(folder, settings):
     with pytest.raises(Cancelled):
-        train_encoder(replace(settings, seconds=60.0), folder, cancelled=lambda: True)
+        train_encoder(replace(settings, crops=4000), folder, cancelled=lambda: True)
     images = torch.load(folder / "state.pt", weights_only=True)["images"]
-    assert images > 0
-    path = train_encoder(replace(settings, seconds=60.0 * 1e-3), folder)
-    assert read_checkpoint(path)[1].images >= images
+    assert images == 25 * 4
+    path = train_encoder(replace(settings, crops=160), folder)
+    assert read_checkpoint(path)[1].images == 160
+
+
+def test_a_training_that_is_told_to_finish_cools_down_and_ends(folder, settings):
+    (folder / "finish").touch()
+    path = train_encoder(replace(settings, crops=100_000), folder)
+    assert read_checkpoint(path)[1].images == settings.cooldown
+    assert not (folder / "finish").exists()
+
+
+def test_steps_are_full_until_the_cooldown_and_then_shrink_to_nothing(settings):
+    state = new_state(settings.network, Start())
+    state.step, paces = 1000, []
+    for state.images in (0, 24, 32, 40):
+        paces.append(encoder_training._progress(state, settings))
+    assert paces == [(0, 1), (0.6, 1), (0.8, 0.5), (1, 0)]
+
+
+def test_two_trainings_do_not_share_a_folder(folder, settings):
+    with alone_in(folder):
+        assert is_running(folder)
+        with pytest.raises(TrainingError, match="another training"):
+            train_encoder(settings, folder)
+    assert not is_running(folder)
+
+
+def test_a_training_starts_from_a_checkpoint_of_its_own_sizes_only(tmp_path, settings):
+    path, state = tmp_path / "e.safetensors", new_state(settings.network, Start(3))
+    card = encoder_training.EncoderCard(NETWORK, (), (), (0, 0), 0, 0, 0, "")
+    write_checkpoint(path, state.network, card)
+    again = new_state(settings.network, Start(checkpoint=path))
+    assert torch.allclose(again.network.head.weight, state.network.head.weight, atol=1e-3)
+    with pytest.raises(TrainingError, match="sizes"):
+        new_state(VisionSettings(), Start(checkpoint=path))
+
+
+def test_kinds_that_are_named_wrong_are_drawn_more_often(folder, settings):
+    seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
+    targets = encoder_training._targets(folder / "train", seeds, settings)
+    state = new_state(settings.network, Start())
+    before = encoder_training._odds(state, targets)
+    chair = targets.kinds.index("chair")
+    for _ in range(50):
+        encoder_training._remember_skill(state, targets, torch.full((8,), chair), torch.ones(8))
+    after = encoder_training._odds(state, targets)
+    assert (after < 0.7 * before).tolist() == [False, True, False] * 2
 
 
 def test_a_broken_state_is_refused(folder, settings):
@@ -105,20 +152,18 @@ def test_steps_lower_the_loss(folder, settings):
     torch.manual_seed(0)
     seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
     targets = encoder_training._targets(folder / "train", seeds, settings)
-    state = encoder_training._new_state(settings)
+    state = new_state(settings.network, Start(learning_rate=0.02))
     batch = next(iter(CropStream(folder / "train", seeds, 8, 0, settings.crop)))
-    losses = [
-        encoder_training._step(state, targets, batch, 0.0, replace(settings, learning_rate=0.02))[0] for _ in range(40)
-    ]
+    losses = [encoder_training._step(state, targets, batch, 1.0, settings)[0] for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
 
 
-def test_cells_of_nothing_are_never_drawn(folder, settings):
+def test_cells_of_nothing_count_nothing(folder, settings):
     batch = next(iter(CropStream(folder / "train", (FIRST_TRAINING_SEED,), 4, 0, settings.crop)))
     batch.instances[:, 0] = -1
-    cells = encoder_training._draw_cells(batch, torch.ones(6), 10_000)
-    assert len(cells) == len(cells.unique())
-    assert (batch.instances.flatten()[cells] >= 0).all()
+    instances, weight = encoder_training._labelled(batch, torch.ones(6))
+    assert (weight[instances < 0] == 0).all()
+    assert (weight > 0).any()
 
 
 def test_rooms_on_disk_read_back_and_broken_ones_are_named(folder):
@@ -163,11 +208,18 @@ def test_the_loss_is_lower_for_the_right_phrase():
     captions = build_captions([Thing("chair"), Thing("mug")], ("bicycle",))
     vectors = unit(torch.randn(len(captions.texts()), 32, generator=torch.Generator().manual_seed(0)))
     split = len(captions.phrases)
-    targets = PhraseTargets.of(vectors[:split], vectors[split:], captions.right, captions.wrong)
+    kinds = torch.tensor([0, 1])
+    names = vectors[[captions.phrases.index(name) for name in ("chair", "mug")]]
+    targets = PhraseTargets.of(vectors[:split], vectors[split:], names, captions.right, captions.wrong, kinds)
     settings = LossSettings(hardest=2)
-    good = phrase_loss(targets.middle, torch.tensor([0, 1]), targets, settings)
-    bad = phrase_loss(targets.middle, torch.tensor([1, 0]), targets, settings)
+    good, bad = (phrase_loss(targets.middle, k, targets, settings) for k in (kinds, kinds.flip(0)))
     assert good < 0.5 * bad
+    even = torch.ones(2)
+    good, named = naming_loss(targets.middle, kinds, even, targets, settings)
+    bad, misnamed = naming_loss(targets.middle, kinds.flip(0), even, targets, settings)
+    assert good < 0.5 * bad
+    assert named.tolist() == [True, True]
+    assert misnamed.tolist() == [False, False]
 
 
 def test_majority_names_the_most_frequent_id_and_its_share():
@@ -232,6 +284,7 @@ def test_a_perfect_encoder_measures_perfectly_and_a_blind_one_does_not():
     for name in ("patch_top1", "patch_top1_objects", "localisation", "auroc_foreign"):
         assert perfect[name].value > 0.99, name
         assert perfect[name].count > 0
+    assert perfect["miou"].value > 0.7  # outlines lie within cells
     assert perfect["localisation_colours"].count == 0
     assert blind["auroc_foreign"].value == 0.5
     assert blind["patch_top1"].value < 0.5
@@ -245,7 +298,7 @@ def test_auroc_counts_ties_half():
 
 
 def test_the_network_fits_the_wheel(tmp_path, settings):
-    state = encoder_training._new_state(replace(settings, network=VisionSettings()))
+    state = new_state(VisionSettings(), Start())
     card = encoder_training.EncoderCard(VisionSettings(), (), (), (0, 0), 0, 0, 0, "")
     write_checkpoint(tmp_path / "e.safetensors", state.network, card)
     assert (tmp_path / "e.safetensors").stat().st_size < 10e6
