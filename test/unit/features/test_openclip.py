@@ -1,4 +1,5 @@
 import importlib.util
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +16,14 @@ from tiny_models import (
     PE_CORE,
     SIGLIP,
     centre_of_change,
+    downloaded,
     save_open_clip,
     square_image,
 )
 
 from m3_ros.errors import EncoderError
 from m3_ros.features import BatchEncoder, Compute, load_encoder
-from m3_ros.features.clip_files import read_clip
+from m3_ros.features.clip_files import import_open_clip, read_clip
 from m3_ros.features.clip_towers import dense_tower, resized_positions
 from m3_ros.features.encoder import unit
 from m3_ros.features.openclip import OpenClipEncoder
@@ -228,6 +230,22 @@ def test_a_configuration_and_a_checkpoint_are_read_from_separate_files(tmp_path,
 def test_the_models_own_normalisation_is_used(encoder):
     assert encoder._preprocessing.mean == (0.5,) * 3
     assert encoder._preprocessing.short_side * encoder._preprocessing.patch == 64
+
+
+@pytest.mark.parametrize("config", [CLIP, SIGLIP], ids=["clip", "siglip"])
+def test_published_weights_are_read_by_their_tag_from_what_was_downloaded(tmp_path, monkeypatch, config):
+    open_clip = import_open_clip()
+    config = json.loads(json.dumps(config).replace("timm/none", "makers/tiny"))
+    published = {"hf_hub": "makers/tiny/", "mean": (0.4,) * 3, "std": (0.3,) * 3, "interpolation": "bilinear"}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "m3-tiny", config)
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "m3-tiny", {"tag": published})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = save_open_clip(downloaded(tmp_path, "makers/tiny"), config)
+    by_tag, by_folder = load_encoder("openclip:m3-tiny/tag", FP32), load_encoder(f"openclip:{folder}", FP32)
+    assert by_tag._preprocessing.mean == (0.4,) * 3
+    assert by_tag._preprocessing.interpolation == "bilinear"
+    assert torch.equal(by_tag.encode_text(["chair"]), by_folder.encode_text(["chair"]))
+    assert load_encoder("openclip:makers/tiny", FP32).version == by_folder.version
 
 
 @pytest.mark.parametrize(

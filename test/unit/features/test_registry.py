@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tiny_models import downloaded, save_dinov2, save_dinov3
 from tiny_regions import save_sam
 from tiny_speakers import save_blip
 
@@ -63,6 +64,13 @@ def test_missing_weights_name_the_command_that_gets_them_and_the_way_without(spe
         load_encoder(spec.format(**folders))
 
 
+def test_what_was_downloaded_is_found_by_its_id_and_as_the_default(empty_hub, tmp_path):
+    save_dinov2(downloaded(empty_hub, "facebook/dinov2-base"))
+    save_dinov3(downloaded(empty_hub, "somebody/dinov3"))
+    assert load_encoder("dinov2").version == load_encoder("dinov2:facebook/dinov2-base").version
+    assert load_encoder("dinov3:somebody/dinov3").name == "dinov3:somebody/dinov3"
+
+
 @pytest.mark.parametrize(("spec", "repository"), [
     ("openclip", "timm/vit_large_patch14_clip_336.openai"),
     ("openclip:ViT-B-16-SigLIP2/webli", "timm/ViT-B-16-SigLIP2"),
@@ -74,11 +82,7 @@ def test_missing_weights_name_the_command_that_gets_them_and_the_way_without(spe
 def test_a_download_that_broke_off_is_named_too(spec, repository, empty_hub):
     if spec.startswith("openclip") and not find_spec("open_clip"):
         pytest.skip("OpenCLIP is not installed")
-    cached = empty_hub / f"models--{repository.replace('/', '--')}"
-    (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text("abc")
-    (cached / "snapshots" / "abc").mkdir(parents=True)
-    (cached / "snapshots" / "abc" / "README.md").write_text("nothing else came")
+    (downloaded(empty_hub, repository) / "README.md").write_text("nothing else came")
     with pytest.raises(EncoderError, match=rf"`hf download {repository}`.*`embedded` needs no download"):
         load_encoder(spec)
 

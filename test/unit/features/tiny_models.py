@@ -164,6 +164,16 @@ def save_tokenizer(folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
+def downloaded(hub: Path, repository: str) -> Path:
+    """Make an empty snapshot where `hf download` would put a repository."""
+    cached = hub / f"models--{repository.replace('/', '--')}"
+    snapshot = cached / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    return snapshot
+
+
 def square_image(width: int, height: int, left: int, top: int, side: int) -> np.ndarray:
     """Draw a bright square on a dark, faintly textured ground."""
     ground = np.random.default_rng(0).integers(20, 40, (height, width, 3))
