@@ -14,13 +14,13 @@ from typing import Annotated
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from m3_ros.errors import Cancelled
 from m3_ros.features.encoder import unit
 from m3_ros.memory.attention import MemoryAttention, fit_tau
 from m3_ros.training.feature_views import Drawn, FeatureViews, sample
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
+from m3_ros.training.read_loss import read_loss
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,7 @@ class Learner:
 
     def loss(self, queries: Float[Tensor, "n s"], features: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
         """Return the cosine distance plus the squared distance as a share of the features' own (the paper's 1.5)."""
-        read = self.weights(queries) @ self.values
-        cosine = functional.cosine_similarity(read, features, dim=1, eps=1e-6)
-        squared = (read - features).square().sum(dim=1) / self.mean_square
-        return (1 - cosine).mean() + squared.mean()
+        return read_loss(self.weights(queries), self.values, features, self.mean_square)
 
     def attention(self) -> MemoryAttention:
         """Return what was learned; what components stand for is rounded to the half precision that it is saved in."""
@@ -160,7 +157,10 @@ def polish(
     generator = torch.Generator().manual_seed(settings.seed)
     fit_components(views, learners, settings, generator)
     optimiser = torch.optim.Adam(
-        [group for learner in learners for group in learner.parameters(settings)], betas=(0.9, 0.99), eps=1e-12
+        [group for learner in learners for group in learner.parameters(settings)],
+        betas=(0.9, 0.99),
+        eps=1e-12,
+        fused=True,
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     order: list[int] = []
