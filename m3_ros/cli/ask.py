@@ -123,6 +123,8 @@ def _told(answer: "Answer", floor: "NavigationMap", json_lines: bool) -> "Answer
 def as_words(answer: "Answer", stand: "Approach | None") -> str:
     """Say an answer and where to stand for it."""
     line = f"{answer.text}: {answer.status.name}, {answer.message} ({answer.seconds * 1e3:.0f} ms)"
+    if answer.head == "linear":
+        line += "; Gaussians read out by the linear head"
     if stand is not None:
         from m3_ros.geometry.pose import yaw_of
 

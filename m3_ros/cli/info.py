@@ -1,5 +1,6 @@
 """`m3 info PATH`: what a recording or a memory holds."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,7 @@ def _memory(path: Path) -> None:
     print(
         f"  {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; {len(memory.keyframes)} keyframes"
     )
-    print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; settings {memory.provenance.settings}")
+    print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; {_settings(memory.provenance.settings)}")
     for walk in memory.walks:
         print(f"  walk {walk.name!r} of {walk.keyframes} keyframes, which `m3 forget` takes away")
     sizes[f"{MANIFEST} with the views of objects"] = (path / MANIFEST).stat().st_size
@@ -45,6 +46,12 @@ def _memory(path: Path) -> None:
     print(f"  {len(objects)} objects" + (":" if objects else ""))
     for thing in objects:
         print(f"  {_words(thing)}")
+
+
+def _settings(text: str) -> str:
+    """Say the plain settings of a training; those of its stages are in the manifest."""
+    plain = {name: value for name, value in json.loads(text).items() if not isinstance(value, dict | list)}
+    return ", ".join(f"{name} {value}" for name, value in plain.items()) or "no settings kept"
 
 
 def _encoder_lines(entry: "PrincipalQueries", stored: "Mapping[str, StoredTensor]") -> list[str]:

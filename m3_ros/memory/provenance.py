@@ -26,14 +26,14 @@ class Provenance:
     """Versions of the packages that made it, as JSON text."""
 
     @classmethod
-    def now(cls, recording: str = "", psnr_db: float = nan, **settings: str | float | bool) -> "Provenance":
-        """Describe a training that ends now; every further keyword is kept as a setting."""
+    def now(cls, recording: str = "", psnr_db: float = nan, **settings: object) -> "Provenance":
+        """Describe a training that ends now; every further keyword is kept as a setting, one without JSON as text."""
         versions: Mapping[str, str] = {name: _version(name) for name in ("m3_ros", "torch", "numpy")}
         return cls(
             recording,
             datetime.now(UTC).isoformat(timespec="seconds"),
             psnr_db,
-            json.dumps(settings, sort_keys=True),
+            json.dumps(settings, sort_keys=True, default=str),
             json.dumps(versions),
         )
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from m3_ros.errors import Cancelled, TrainingError
@@ -206,10 +206,6 @@ def _checkpoint(memory_path: Path, settings: TrainingSettings) -> Path:
 
 
 def _provenance(recording: Path, settings: TrainingSettings, geometry: GeometryResult) -> Provenance:
-    return Provenance.now(
-        recording=str(recording),
-        preset=settings.preset,
-        seed=settings.seed,
-        psnr_db=geometry.psnr_db,
-        steps=geometry.steps,
-    )
+    here = ("resume", "cache_dir", "ray_address")  # how it was run, which makes no difference to the memory
+    chosen = {name: value for name, value in asdict(settings).items() if name not in here}
+    return Provenance.now(str(recording), geometry.psnr_db, steps=geometry.steps, **chosen)

@@ -1,7 +1,9 @@
 """A room of coloured things whose truth is known, and an encoder that knows their colours."""
 
+import json
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -162,3 +164,23 @@ def remember(encoder, gaussians, names, noise=0.25):
     camera = Camera.from_fov(160, 120, np.deg2rad(80))
     keyframes = Keyframes(np.arange(12) * 10**9, poses, (camera,) * 12)
     return SpatialMemory(gaussians, (entry,), torch.ones(len(names)), keyframes, Provenance.now("coloured room"))
+
+
+@pytest.fixture(scope="session")
+def write_sequence():
+    """Write frames of one camera as a posed sequence, their poses raised by some metres."""
+
+    def write(path, frames, lift_m=0.0):
+        path.mkdir()
+        listed = []
+        for number, frame in enumerate(frames):
+            cv2.imwrite(str(path / f"{number}.png"), frame.rgb[..., ::-1])
+            pose = np.array(frame.T_map_camera)
+            pose[2, 3] += lift_m
+            listed.append({"t": frame.stamp_ns * 1e-9, "rgb": f"{number}.png", "c2w": pose.tolist()})
+        lens = {key: getattr(frames[0].camera, key) for key in ("width", "height", "fx", "fy", "cx", "cy")}
+        head = {**lens, "axes": "opencv", "pixel_centre": 0.5}
+        (path / "transforms.json").write_text(json.dumps({**head, "frames": listed}))
+        return path
+
+    return write

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from m3_ros.cli.main import main
 from m3_ros.features import registry
-from m3_ros.memory import find_objects
+from m3_ros.memory import find_objects, load_memory
+from m3_ros.memory.linear_head import coded
 
 
 @pytest.fixture
@@ -120,6 +122,18 @@ def test_info_says_what_bytes_are_spent_on_and_how_well_the_bank_covers(coloured
     assert f"of {bank.coverage.count} features below theta" in said
     size = sum(file.stat().st_size for file in (tmp_path / "memory").iterdir()) / 1e6
     assert float(said.split(" MB: ")[0].rsplit(maxsplit=1)[1]) == pytest.approx(size, abs=0.02)
+
+
+def test_an_answer_names_the_head_that_it_was_read_out_by(coloured_room, memory, capsys):
+    known = load_memory(memory)
+    (entry,) = known.principal_queries
+    linear = coded(entry.queries.float(), entry.attention.bank, torch.linalg.pinv(entry.attention.W), 8)
+    replace(known, principal_queries=(replace(entry, linear=linear),)).save(memory)
+    code, said, _ = ask(capsys, memory, "find the plant", "--encoder", "colours", "--head", "linear")
+    assert (code, "by the linear head" in said) == (0, True)
+    for head in ("linear", "attention"):
+        _, said, _ = ask(capsys, memory, "find the plant", "--encoder", "colours", "--head", head, "--json")
+        assert json.loads(said)["head"] == head
 
 
 def test_a_missing_linear_head_is_one_line(memory, capsys):

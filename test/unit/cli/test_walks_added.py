@@ -1,9 +1,7 @@
 """`m3 add` and `m3 forget`: another walk into a memory, and out of it again."""
 
-import json
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,21 +14,6 @@ from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import PolishSettings
 
 SETTINGS = MemorySettings(query_dim=8, lift_width=80, polish=PolishSettings(steps=4))
-
-
-def write_sequence(path, frames, lift_m=0.0):
-    """Write frames as a posed sequence, their poses raised by some metres."""
-    path.mkdir()
-    camera = frames[0].camera
-    listed = []
-    for number, frame in enumerate(frames):
-        cv2.imwrite(str(path / f"{number}.png"), frame.rgb[..., ::-1])
-        pose = np.array(frame.T_map_camera)
-        pose[2, 3] += lift_m
-        listed.append({"t": frame.stamp_ns * 1e-9, "rgb": f"{number}.png", "c2w": pose.tolist()})
-    lens = {key: getattr(camera, key) for key in ("width", "height", "fx", "fy", "cx", "cy")}
-    (path / "transforms.json").write_text(json.dumps({**lens, "axes": "opencv", "pixel_centre": 0.5, "frames": listed}))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +29,7 @@ def saved(coloured_room, memory, tmp_path, monkeypatch):
     return tmp_path / "memory"
 
 
-def test_a_walk_goes_in_and_out_again(coloured_room, room_frames, memory, saved, tmp_path, capsys):
+def test_a_walk_goes_in_and_out_again(coloured_room, room_frames, memory, saved, tmp_path, write_sequence, capsys):
     recording = write_sequence(tmp_path / "second", room_frames[6:])
     before = load_memory(saved)
     assert main(["add", str(saved), str(recording)]) == 0
@@ -68,7 +51,7 @@ def test_a_walk_goes_in_and_out_again(coloured_room, room_frames, memory, saved,
     assert np.allclose(before.visibility, left.visibility, atol=1e-5)
 
 
-def test_a_walk_of_another_map_is_warned_of(room_frames, saved, tmp_path, capsys):
+def test_a_walk_of_another_map_is_warned_of(room_frames, saved, tmp_path, write_sequence, capsys):
     recording = write_sequence(tmp_path / "elsewhere", room_frames[6:], lift_m=-0.6)
     assert main(["add", str(saved), str(recording), "--out", str(tmp_path / "grown")]) == 0
     assert "is it posed in the memory's map" in capsys.readouterr().out
