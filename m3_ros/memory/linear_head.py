@@ -34,8 +34,8 @@ class LinearHead:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of codes and bank as they would be saved: two for each number."""
-        return 2 * (self.index.numel() + self.weights.numel() + self.bank.components.numel())
+        """Bytes of codes and bank as they are saved: weights of eight bits with a scale each row, the rest of 16."""
+        return 2 * (self.index.numel() + self.bank.components.numel()) + self.weights.numel() + 4 * len(self.weights)
 
     def features(self) -> Float[Tensor, "N D"]:
         """Return what each Gaussian stands for, in the encoder's space, not normalised."""

@@ -309,7 +309,7 @@ def test_a_linear_head_is_kept_in_eight_bits_and_means_the_same(coloured_room, t
     stored = stored_tensors(tmp_path / "memory")["encoder_0"]
     assert (stored["code_weights"].dtype, stored["code_index"].dtype) == ("I8", "I16")
     codes = sum(stored[name].bytes for name in ("code_weights", "code_index", "code_scales"))
-    assert codes == len(entry.queries) * (4 * (1 + 2) + 4)
+    assert codes == linear.size_bytes - 2 * linear.bank.components.numel()
 
 
 def test_stored_tensors_account_for_every_byte(saved):
