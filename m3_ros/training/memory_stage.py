@@ -41,6 +41,7 @@ from m3_ros.memory import (
     pca_projection,
     visibility,
 )
+from m3_ros.memory.attention import PAPER_TAU
 from m3_ros.memory.sources import component_sources
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
@@ -165,7 +166,9 @@ def _start(stream: FeatureStream, known: Statistics, settings: MemorySettings) -
     start = time.monotonic()
     bank = _bank(stream, settings)
     W = _projection(bank, known.moment, settings)
-    attention = MemoryAttention(bank, W, settings.tau or fit_tau(bank, W, known.sample))
+    lifted = settings.initial == "lift"  # then tau is fitted to blended queries, once there are some
+    tau = settings.tau or (PAPER_TAU if lifted else fit_tau(bank, W, known.sample))
+    attention = MemoryAttention(bank, W, tau)
     log.info(
         "%s: %d components (%d bytes), theta %.3f%s, coverage mean %.3f min %.3f, %.1f s",
         bank.encoder_name, len(bank), attention.size_bytes, bank.theta, " by the cap" if bank.capped else "",
