@@ -30,15 +30,18 @@ def _memory(path: Path) -> None:
     from m3_ros.memory.archive import MANIFEST, stored_tensors
 
     memory, stored = load_memory(path), stored_tensors(path)
-    sizes = {role: sum(tensor.bytes for tensor in group.values()) for role, group in stored.items()}
+    called = {f"encoder_{i}": entry.encoder_name for i, entry in enumerate(memory.principal_queries)}
+    called |= {f"walk_{i}": f"walk {walk.name!r}" for i, walk in enumerate(memory.walks)}
+    sizes = {called.get(role, role): sum(tensor.bytes for tensor in group.values()) for role, group in stored.items()}
     objects = list_objects(memory)
     print(f"{path}: memory in frame {memory.map_frame!r} of {memory.provenance.recording}, {memory.provenance.created}")
     print(
         f"  {len(memory.gaussians)} Gaussians, {int(memory.seen.sum())} of them seen; {len(memory.keyframes)} keyframes"
     )
     print(f"  held-out PSNR {memory.provenance.psnr_db:.2f} dB; {_settings(memory.provenance.settings)}")
+    removable = ", which `m3 forget` takes away" if len(memory.walks) > 1 else ""
     for walk in memory.walks:
-        print(f"  walk {walk.name!r} of {walk.keyframes} keyframes, which `m3 forget` takes away")
+        print(f"  walk {walk.name!r} of {walk.keyframes} keyframes{removable}")
     sizes[f"{MANIFEST} with the views of objects"] = (path / MANIFEST).stat().st_size
     print(f"  {sum(sizes.values()) / 1e6:.2f} MB: {_spent(sizes)}")
     for number, entry in enumerate(memory.principal_queries):

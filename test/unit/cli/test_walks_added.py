@@ -41,6 +41,8 @@ def test_a_walk_goes_in_and_out_again(coloured_room, room_frames, memory, saved,
     assert {thing.name for thing in grown.objects} >= set(coloured_room.centres)
     assert Finder(grown, coloured_room.encoder).find("chair").status == Status.FOUND
     assert stored_precision(saved) == "int8"
+    assert main(["info", str(saved)]) == 0
+    assert "walk 'second' of" in capsys.readouterr().out
 
     assert main(["forget", str(saved), "second"]) == 0
     left = load_memory(saved)
