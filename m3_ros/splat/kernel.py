@@ -22,7 +22,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 4
+_ABI = 5
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
