@@ -11,17 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from m3_ros.errors import EncoderError
 from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT, EncoderCard, read_checkpoint
+from m3_ros.features.compute import Compute
 from m3_ros.features.encoder import FeatureMap
 from m3_ros.features.known_words import KnownWords
+from m3_ros.features.pixels import check_picture
 from m3_ros.features.sentence import embed_sentences, strip_lead_in
-from m3_ros.features.vision_transformer import PIXEL_MULTIPLE, STRIDE, VisionTransformer, normalise, prefers_bf16
+from m3_ros.features.vision_transformer import PIXEL_MULTIPLE, STRIDE, VisionTransformer, normalise
 
 WORKING_PIXELS = 320 * 240
 """Images are scaled to about this many pixels, in proportion: things then have the size they had in training."""
 
 _PREPROCESSING = f"area {WORKING_PIXELS}, multiple {PIXEL_MULTIPLE}, stride {STRIDE}, bilinear antialias, words 2"
+
+
+def load(source: str, compute: Compute) -> "EmbeddedEncoder":
+    """Load the encoder of the package, or what `m3 train-encoder` wrote to a file.
+
+    Raises:
+        EncoderError: the checkpoint is missing or broken.
+    """
+    return EmbeddedEncoder.load(Path(source) if source else EMBEDDED_CHECKPOINT, compute)
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
@@ -35,30 +45,28 @@ def working_size(width: int, height: int) -> tuple[int, int]:
 class EmbeddedEncoder:
     """Knows the household things of the simulated world by their names; it has no open vocabulary."""
 
-    def __init__(self, network: VisionTransformer, card: EncoderCard, fingerprint: str, device: str = "cpu") -> None:
-        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device, self._bf16 = device, device != "cpu" or prefers_bf16()
-        self._version = hashlib.sha256(f"{fingerprint} {_PREPROCESSING}".encode()).hexdigest()[:16]
-        self.card = card
+    def __init__(
+        self,
+        network: VisionTransformer,
+        card: EncoderCard,
+        fingerprint: str,
+        compute: Compute | None = None,
+        name: str = "embedded",
+    ) -> None:
+        self.compute = compute or Compute()
+        self.device, self.name, self.card = self.compute.device, name, card
+        self._network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.version = hashlib.sha256(f"{fingerprint} {_PREPROCESSING}".encode()).hexdigest()[:16]
 
     @classmethod
-    def load(cls, path: Path = EMBEDDED_CHECKPOINT, device: str = "cpu") -> "EmbeddedEncoder":
+    def load(cls, path: Path = EMBEDDED_CHECKPOINT, compute: Compute | None = None) -> "EmbeddedEncoder":
         """Read a checkpoint.
 
         Raises:
             EncoderError: the checkpoint is missing or broken.
         """
-        return cls(*read_checkpoint(path), device=device)
-
-    @property
-    def name(self) -> str:
-        """Short name in the registry."""
-        return "embedded"
-
-    @property
-    def version(self) -> str:
-        """Fingerprint of weights and preprocessing."""
-        return self._version
+        name = "embedded" if path == EMBEDDED_CHECKPOINT else f"embedded:{path}"
+        return cls(*read_checkpoint(path), compute, name)
 
     @property
     def dim(self) -> int:
@@ -81,11 +89,10 @@ class EmbeddedEncoder:
         Raises:
             EncoderError: the image is not 8-bit RGB.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
-            raise EncoderError(f"an image must be 8-bit RGB [height, width, 3]; got {rgb.dtype} {list(rgb.shape)}")
+        check_picture(rgb)
         height, width = rgb.shape[:2]
         with torch.inference_mode():
-            vectors = self._encode(torch.from_numpy(np.array(rgb)).to(self._device))
+            vectors = self._encode(torch.from_numpy(np.array(rgb)).to(self.device))
         return FeatureMap(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool), (width, height))
 
     def _encode(self, rgb: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "h w D"]:
@@ -93,7 +100,7 @@ class EmbeddedEncoder:
         w, h = working_size(rgb.shape[1], rgb.shape[0])
         if image.shape[2:] != (h, w):
             image = functional.interpolate(image, (h, w), mode="bilinear", antialias=True, align_corners=False)
-        with torch.autocast(torch.device(self._device).type, torch.bfloat16, enabled=self._bf16):
+        with self.compute.autocast():
             vectors: Tensor = self._network(normalise(image))[0]
         return vectors.cpu().clone()
 

@@ -15,16 +15,6 @@ Loader = Callable[[str, Compute], Encoder]
 """Loads an encoder from (source, compute). The source is a local folder or file, a hub id, or empty: the default."""
 
 
-def _embedded(source: str, compute: Compute) -> Encoder:
-    from pathlib import Path
-
-    from m3_ros.features.embedded import EmbeddedEncoder
-
-    if source:
-        return EmbeddedEncoder.load(Path(source), device=compute.device)
-    return EmbeddedEncoder.load(device=compute.device)
-
-
 def _lazy(module: str, function: str = "load") -> Loader:
     """Return a loader that imports its module when it is called."""
 
@@ -36,7 +26,7 @@ def _lazy(module: str, function: str = "load") -> Loader:
 
 
 ENCODERS: dict[str, Loader] = {
-    "embedded": _embedded,
+    "embedded": _lazy("embedded"),
     "openclip": _lazy("openclip"),
     "dinov2": _lazy("dino", "load_dinov2"),
     "dinov3": _lazy("dino", "load_dinov3"),
