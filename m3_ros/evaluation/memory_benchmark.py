@@ -48,6 +48,8 @@ _log = logging.getLogger(__name__)
 
 _HALF = 2
 """Bytes of a number in half precision."""
+_PROBE = 0.2
+"""Share of the steps after which the best learning rate is chosen."""
 
 
 @dataclass(frozen=True)
@@ -275,15 +277,18 @@ def _best_entry(
     views = _feature_views(place, pupil, how.lift_width)
     with torch.no_grad():
         mean_square = statistics(views.streams[0], place.seed).mean_square
-    found = []
-    for rate in settings.paper_rates:
+
+    def trained(rate: float, steps: int) -> PrincipalQueries:
         learner = Learner(begun.queries.float(), begun.attention, mean_square, learned=False)
-        polish(views, [learner], replace(how.polish, query_rate=rate))
-        entry = replace(begun, queries=learner.result().half())
-        fit = entry_fidelity(pupil.training[:: len(pupil.training) // 8 or 1], place.gaussians, entry)
-        found.append((fit.cosine, rate, entry))
-    _, rate, entry = min(found, key=lambda item: item[0])
-    return entry, f"random, rate {rate:g}"
+        polish(views, [learner], replace(how.polish, query_rate=rate, steps=steps))
+        return replace(begun, queries=learner.result().half())
+
+    def misfit(rate: float) -> float:
+        probe = trained(rate, max(1, round(_PROBE * how.polish.steps)))
+        return entry_fidelity(pupil.training[:: len(pupil.training) // 8 or 1], place.gaussians, probe).cosine
+
+    rate = min(settings.paper_rates, key=misfit)
+    return trained(rate, how.polish.steps), f"random, rate {rate:g}"
 
 
 def _feature_views(place: Place, pupil: Pupil, width: int) -> FeatureViews:
