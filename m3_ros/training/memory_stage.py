@@ -45,7 +45,7 @@ from m3_ros.memory.attention import PAPER_TAU
 from m3_ros.memory.sources import component_sources
 from m3_ros.recording.frame import Frame
 from m3_ros.splat.gaussians import Gaussians
-from m3_ros.training.feature_stream import FeatureStream, Statistics, statistics
+from m3_ros.training.feature_stream import KEPT_BYTES, FeatureStream, Statistics, statistics
 from m3_ros.training.feature_views import FeatureViews
 from m3_ros.training.polish import Learner, PolishSettings, fit_taus, polish, trust
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
@@ -132,7 +132,8 @@ def build_memory(
         )
     with tempfile.TemporaryDirectory(prefix="m3_features_") as scratch, torch.no_grad():
         cache = cache_dir or Path(scratch)
-        streams = [FeatureStream(used, encoder, cache, cancelled, ray_address) for encoder in encoders]
+        room = KEPT_BYTES // len(encoders)
+        streams = [FeatureStream(used, encoder, cache, cancelled, ray_address, room) for encoder in encoders]
         told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
         offered = [replace(x, frames=frames) for x in streams] if settings.leaky else streams
         starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]

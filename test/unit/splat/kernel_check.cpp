@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "lift.h"
+
 extern "C" {
 void* m3_prepare(int64_t, const float*, const float*, const float*, const float*, const double*, const double*, int, int, double, int);
 void m3_free(void*);
@@ -11,7 +13,9 @@ int m3_forward(void*, const float*, int, float*, float*, float*, float*);
 int m3_backward(void*, int64_t, const float*, const float*, const float*, const float*, int, float*, float*, const float*, float*,
                 float*, float*, float*, float*, double*);
 int m3_accumulate(void*, float*, int, float*, float*);
+int m3_lift(void*, const m3::LiftImage*, int, float*);
 int m3_ssim(int, int, int, const float*, const float*, float*, int, double*);
+int m3_read_out(int, int, int, const float*, const float*, int64_t, const float*, float*, int);
 }
 
 template <class T>
@@ -50,9 +54,14 @@ int main(int, char** arguments) {
     std::vector<float> sums(n * channels), weights(n), gradient(channels * pixels);
     failed |= m3_accumulate(view, d_image.data(), channels, sums.data(), weights.data());
     failed |= m3_ssim(channels, height, width, image.data(), d_image.data(), gradient.data(), threads, value.data());
+    std::vector<float> lifted(n * channels), known(n), seen(n), scores(pixels);
+    const int columns = (width + 15) / 16 * 16, blocks = (channels + 15) / 16, rows = 9;
+    const m3::LiftImage grid = {d_image.data(), nullptr, nullptr, lifted.data(), known.data(), rows, columns, int(channels), blocks};
+    failed |= size_t(rows) * columns * blocks * 16 > d_image.size() || m3_lift(view, &grid, 1, seen.data());
+    failed |= m3_read_out(n, channels, 1, features.data(), opacities.data(), pixels, d_image.data(), scores.data(), threads);
     m3_free(view);
     for (const auto* result : {&image, &depth, &alpha, &median, &d_means, &d_quats, &d_scales, &d_opacities, &d_features, &sums,
-                               &weights, &gradient})
+                               &weights, &gradient, &lifted, &known, &seen, &scores})
         write(out, *result);
     write(out, d_viewmat);
     write(out, value);

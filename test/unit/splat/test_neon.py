@@ -16,6 +16,7 @@ COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 SOURCES = Path(__file__).parents[3] / "m3_ros" / "splat" / "csrc"
 FLAGS = "-O1 -std=c++17 -static -fopenmp -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi"
 COUNT, CHANNELS, WIDTH, HEIGHT = 120, 21, 50, 37
+PIXELS = WIDTH * HEIGHT
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which(COMPILER) and shutil.which(EMULATOR)),
@@ -37,11 +38,20 @@ def natively(inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     gradient, value = torch.empty_like(image), ctypes.c_double()
     pointers = (image.data_ptr(), d_image.data_ptr(), gradient.data_ptr())
     kernel.load().library.m3_ssim(CHANNELS, HEIGHT, WIDTH, *pointers, 1, ctypes.byref(value))
+    lifted, known, seen = torch.zeros(COUNT, CHANNELS), torch.zeros(COUNT), torch.zeros(COUNT)
+    scores = torch.empty(PIXELS)
+    columns, blocks = -(-WIDTH // 16) * 16, -(-CHANNELS // 16)
+    totals = (lifted.data_ptr(), known.data_ptr())
+    view.lift([kernel.LiftImage(d_image.data_ptr(), None, None, *totals, 9, columns, CHANNELS, blocks)], seen)
+    opacities, pointers = geometry[3], (d_image.data_ptr(), scores.data_ptr())
+    bank = (features.data_ptr(), opacities.data_ptr())
+    kernel.load().library.m3_read_out(COUNT, CHANNELS, 1, *bank, PIXELS, *pointers, 1)
     names = ("means", "quats", "scales", "opacities", "features")
     return {
         "image": image, "depth": depth, "alpha": alpha, "median": median,
         **{f"d_{name}": x for name, x in zip(names, gradients, strict=True)},
         "sums": sums, "weights": weights, "d_ssim": gradient,
+        "lifted": lifted, "known": known, "seen": seen, "scores": scores,
         "d_viewmat": d_viewmat, "ssim": torch.tensor([value.value], dtype=torch.float64),
     }  # fmt: skip
 
