@@ -16,11 +16,10 @@ constexpr int kComponents = kRegistersPerRow == 1 ? 8 : 8 / kRegistersPerRow;  /
 constexpr int kMostTexts = 64;       // read-outs in one go; more are done in turns
 constexpr float kNegligible = -30;   // 2 to this is below 1e-9 of the largest term
 
-// 2^x for x <= 0 to 3e-6 of it; next to nothing below -126. The whole part of x goes into the exponent by adding it to the
-// bits: where 1.5 * 2^23 is added to a number, its lowest bits hold the whole part.
+// 2^x for x <= 0 to 3e-6 of it; next to nothing below -126. Adding 1.5 * 2^23 rounds x to its whole part, which the lowest
+// bits then hold: without an instruction for it, they are added to the exponent of 2 to the rest.
 template <class V>
 M3_INLINE V exp2_negative(V x) {
-    typedef int Bits __attribute__((vector_size(sizeof(V))));
 #if !defined(__AVX512F__)
     x = Ops<V>::max(x, Ops<V>::splat(-126.f));
 #endif
@@ -32,6 +31,7 @@ M3_INLINE V exp2_negative(V x) {
 #if defined(__AVX512F__)
     return (V)_mm512_scalef_ps((__m512)p, (__m512)(whole - 12582912.f));
 #else
+    typedef int Bits __attribute__((vector_size(sizeof(V))));
     return (V)((Bits)p + ((Bits)whole << 23));
 #endif
 }
@@ -56,7 +56,7 @@ struct ReadOut {
         for (int k = 0; k < texts; k++) total[k] = total[k] * shrink;
     }
 
-    // `logit` counts from the highest. Sums of several at once: a chain of additions, one after the other, would wait for each of them.
+    // `logit` counts from the highest. Several are summed at once: a chain of additions would wait for each of them.
     template <int Count>
     M3_INLINE void add(const Row (&logit)[Count], const float* values, int stride) {
         Row weight[Count];

@@ -75,9 +75,10 @@ void list_regions(const LiftImage& image, const Tile& tile, std::vector<int>& fo
     found.clear();
     for (int y = tile.y0; y < tile.y1; y++) {
         const int32_t* row = image.index + size_t(y) * image.columns + tile.x0;
-        for (int x = 0; x < kTile; x++)
-            if (row[x] >= 0 && (found.empty() || row[x] != found.back()) && std::find(found.begin(), found.end(), row[x]) == found.end())
-                found.push_back(row[x]);
+        for (int x = 0; x < kTile; x++) {
+            if (row[x] < 0 || (!found.empty() && row[x] == found.back())) continue;
+            if (std::find(found.begin(), found.end(), row[x]) == found.end()) found.push_back(row[x]);
+        }
     }
 }
 
@@ -104,7 +105,8 @@ M3_INLINE void add_lanes(const TileWork& work, int used, Row factor, int stride,
     for (int e = 0; e < used; e++) to[work.entry[e] * stride] += work.weight[e] * factor;
 }
 
-void add_grid_row(const LiftImage& image, const LiftWork& work, int used, const Tile& tile, int y, Groups& groups, int stride, Row* lane) {
+void add_grid_row(const LiftImage& image, const LiftWork& work, int used, const Tile& tile, int y, Groups& groups, int stride,
+                  Row* lane) {
     const Between at = groups.at[y - tile.y0];
     Row factor = splat(1);
     if (image.factor) {
