@@ -1,11 +1,13 @@
 """How far an encoder agrees with itself: what it saw of a spot from elsewhere, beside what it sees from here.
 
-Depth tells which cells show the same spot, so no Gaussians are involved. A memory that holds one thing for each spot
-can hardly come nearer to a view that it was not shown than the mean of what other views saw there.
+Depth tells which cells show the same spot, so no Gaussians are involved. What other views saw there differs in the mean
+from what this one sees: a memory that holds one thing for each spot can be expected to come about as near, and where it
+comes as near, the rest of the distance lies with the encoder.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -25,8 +27,10 @@ _FROM = 40
 """Views that a spot is looked for in: the nearest by place and direction."""
 _TURN_M = 1.0
 """Distance that counts as much as a right angle between two views [m]."""
-_LEAST = 4
-"""Views that must have seen a spot for it to count."""
+_LEAST = 16
+"""Looks that other views must have had at a cell for it to count, at most one at each of _POINTS."""
+_POINTS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
+"""Where in a cell spots are taken."""
 _WITHIN = 0.03
 """Depths differ by less than this share and _WITHIN_M where the same spot is seen."""
 _WITHIN_M = 0.02
@@ -45,18 +49,19 @@ def view_agreement(held_out: Sequence[Seen], others: Sequence[Seen]) -> Fidelity
     """
     means, known = [], []
     for seen in held_out:
-        mean, views = _mean_of_spots(seen, _nearest(seen[0], others))
+        mean, looks = _mean_of_spots(seen, _nearest(seen[0], others))
         means.append(mean)
-        known.append(replace(seen[1], valid=seen[1].valid & (views >= _LEAST).reshape(seen[1].valid.shape)))
+        known.append(replace(seen[1], valid=seen[1].valid & (looks >= _LEAST).reshape(seen[1].valid.shape)))
     return compare(known, means)
 
 
 def _mean_of_spots(seen: Seen, others: Sequence[Seen]) -> tuple[Float[Tensor, "n D"], Int[Tensor, " n"]]:
-    """Return the mean feature of other views at the spot of each cell, and how many views saw it."""
+    """Return the mean feature of other views at the spots of each cell, and how often they saw one."""
     frame, view = seen
-    spots, there = _spots(frame, view.valid.shape[0], view.valid.shape[1])
-    sums, count = torch.zeros(len(spots), view.dim), torch.zeros(len(spots), dtype=torch.long)
-    for other, what in others:
+    rows, columns = view.valid.shape
+    sums, count = torch.zeros(rows * columns, view.dim), torch.zeros(rows * columns, dtype=torch.long)
+    for (other, what), point in product(others, _POINTS):
+        spots, there = _spots(frame, rows, columns, point)
         cell, visible = _cells_of(spots, other, what.valid.shape[0], what.valid.shape[1])
         visible &= there & what.valid.reshape(-1)[cell]
         sums[visible] += what.features.reshape(-1, view.dim)[cell[visible]].float()
@@ -64,9 +69,11 @@ def _mean_of_spots(seen: Seen, others: Sequence[Seen]) -> tuple[Float[Tensor, "n
     return sums / count.clamp(min=1)[:, None], count
 
 
-def _spots(frame: Frame, rows: int, columns: int) -> tuple[Float[NDArray[np.float64], "n 3"], Bool[Tensor, " n"]]:
-    """Return the point of the map [m] in the middle of each cell, and whether depth is known there."""
-    v, u = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
+def _spots(
+    frame: Frame, rows: int, columns: int, point: tuple[float, float]
+) -> tuple[Float[NDArray[np.float64], "n 3"], Bool[Tensor, " n"]]:
+    """Return the point of the map [m] at a place in each cell, and whether depth is known there."""
+    v, u = np.meshgrid((np.arange(rows) + point[1]) / rows, (np.arange(columns) + point[0]) / columns, indexing="ij")
     i, j = (v * frame.camera.height).astype(int).ravel(), (u * frame.camera.width).astype(int).ravel()
     points = frame.camera.unproject(_depth(frame))[i, j]
     known = np.isfinite(points[:, 2]) & (points[:, 2] > 0)
