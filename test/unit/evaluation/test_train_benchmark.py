@@ -38,7 +38,9 @@ def bench(folder, *options):
 
 def test_the_curve_covers_the_whole_budget(frames, monkeypatch):
     reports, ticks = [], itertools.count()  # each look at the clock takes 10 ms, however busy the machine is
-    monkeypatch.setattr("m3_ros.training.schedule.time", SimpleNamespace(monotonic=lambda: 0.01 * next(ticks)))
+    clock = SimpleNamespace(monotonic=lambda: 0.01 * next(ticks))
+    for module in ("schedule", "geometry_stage"):
+        monkeypatch.setattr(f"m3_ros.training.{module}.time", clock)
     measured = benchmark_training(frames, TINY, progress=lambda poses, report: reports.append((poses, report.stage)))
     (run,) = measured.runs
     assert (measured.keyframes, measured.held_out, measured.width, measured.depth) == (10, 2, 32, True)
