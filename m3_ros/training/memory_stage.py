@@ -134,14 +134,7 @@ def build_memory(
         cache = cache_dir or Path(scratch)
         room = KEPT_BYTES // len(encoders)
         streams = [FeatureStream(used, encoder, cache, cancelled, ray_address, room) for encoder in encoders]
-        told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
-        offered = [replace(x, frames=frames) for x in streams] if settings.leaky else streams
-        starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]
-        progress(Progress("memory", 0.2))
-        views = FeatureViews(used, streams, gaussians, settings.lift_width)
-        lifted = lift(views, gaussians, [torch.linalg.pinv(start.W) for start in starts], settings.lift_width)
-        progress(Progress("memory", 0.4))
-        entries = _polished(views, starts, told, lifted, settings, _from(progress, 0.4), cancelled)
+        lifted, entries = _remembered(streams, frames, gaussians, settings, progress, cancelled)
     remembered = Walk(walk, len(frames), lifted)
     visible = visibility([remembered], settings.min_weight)
     if not bool((visible > 0).any()):
@@ -151,6 +144,25 @@ def build_memory(
     where_from = provenance or Provenance.now()
     memory = SpatialMemory(gaussians, entries, visible, keyframes_of(frames), where_from, map_frame, walks=walks)
     return replace(memory, objects=find_objects(memory, encoders))
+
+
+def _remembered(
+    streams: Sequence[FeatureStream],
+    frames: Sequence[Frame],
+    gaussians: Gaussians,
+    settings: MemorySettings,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> tuple[tuple[Lifted, ...], tuple[PrincipalQueries, ...]]:
+    """Go through the features of all encoders: components, sums over the Gaussians, queries."""
+    told = [statistics(x, settings.seed, _part(progress, i, len(streams))) for i, x in enumerate(streams)]
+    offered = [replace(x, frames=frames) for x in streams] if settings.leaky else streams
+    starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]
+    progress(Progress("memory", 0.2))
+    views = FeatureViews(streams[0].frames, streams, gaussians, settings.lift_width)
+    lifted = lift(views, gaussians, [torch.linalg.pinv(start.W) for start in starts], settings.lift_width)
+    progress(Progress("memory", 0.4))
+    return lifted, _polished(views, starts, told, lifted, settings, _from(progress, 0.4), cancelled)
 
 
 def keyframes_of(frames: Sequence[Frame]) -> Keyframes:
