@@ -12,7 +12,7 @@ from m3_ros.features.encoder import FeatureMap
 from m3_ros.geometry.camera import Camera
 from m3_ros.geometry.pose import Transform, inverse
 from m3_ros.splat.gaussians import Gaussians
-from m3_ros.splat.lifting import Gathered, Grid, Regions, gather
+from m3_ros.splat.lifting import Gathered, Grid, Projection, Regions, gather
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ def lift(
 
     q_i = sum_{v,p} w_i(v,p) x(v,p) W^+ / sum_{v,p} w_i(v,p) is the row-sum solution of rendering q to the projected
     features: the blending of the paper's eq. 1 without its iterations. The geometry stays as it is. One pass over the
-    weights of a view serves all encoders. Grids are interpolated between cell centres, regions are not: two regions'
-    vectors never mix.
+    weights of a view serves all encoders. Grids are interpolated between cell centres to spots of 2x2 pixels, regions
+    are not: two regions' vectors never mix.
 
     Args:
         views: what the encoders saw, all of one camera shape per view.
@@ -72,39 +72,20 @@ def lift(
     Returns:
         The sums of each encoder.
     """
-    out = Gathered.nothing(len(gaussians), [matrix.shape[1] for matrix in to_query])
+    projections = [Projection.by(matrix, normalised=normalised) for matrix in to_query]
+    out = Gathered.nothing(len(gaussians), [projection.channels for projection in projections])
     for view in views:
         camera = lifting_camera(view.camera, width)
-        maps = zip(view.feature_maps, to_query, strict=True)
-        images = [projected(seen_by, matrix, camera, normalised) for seen_by, matrix in maps]
+        images = list(zip(map(_image, view.feature_maps), projections, strict=True))
         (viewmat,), (K,) = pinhole(camera, view.T_map_camera)
         gather(gaussians, viewmat, K, camera.width, camera.height, images, out)
     return tuple(Lifted(sums, weights, out.seen) for sums, weights in zip(out.sums, out.weights, strict=True))
 
 
-def projected(
-    feature_map: FeatureMap, to_query: Float[Tensor, "D s"], camera: Camera, normalised: bool = True
-) -> Grid | Regions:
-    """Return the queries that the features of a map stand for, as `gather` takes them.
-
-    Args:
-        feature_map: what an encoder saw.
-        to_query: W^+.
-        camera: the view at the lifting size.
-        normalised: of features at length one; else as they are.
-    """
-    x = feature_map.features.float()
-    queries = x @ to_query
-    if normalised:
-        queries /= torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)
-    if feature_map.index is None:
-        return Grid(queries, feature_map.valid)
-    known = torch.where(feature_map.valid, feature_map.index, -1)
-    (rows, columns), (wide, high) = known.shape, feature_map.image_size
-    u = (torch.arange(camera.width) + 0.5) * (wide / camera.width)
-    v = (torch.arange(camera.height) + 0.5) * (high / camera.height)
-    j, i = (u * (columns / wide)).long().clamp(0, columns - 1), (v * (rows / high)).long().clamp(0, rows - 1)
-    return Regions(queries, known[i][:, j])
+def _image(seen: FeatureMap) -> Grid | Regions:
+    if seen.index is None:
+        return Grid(seen.features, seen.valid)
+    return Regions(seen.features, torch.where(seen.valid, seen.index, -1))
 
 
 def pinhole(camera: Camera, T_map_camera: Transform) -> tuple[Float[Tensor, "1 4 4"], Float[Tensor, "1 3 3"]]:

@@ -22,7 +22,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 5
+_ABI = 6
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
@@ -189,8 +189,9 @@ class LiftImage(ctypes.Structure):
     """What one encoder saw, as csrc/lift.h describes it."""
 
     _fields_ = (
-        *((name, _p) for name in ("values", "factor", "index", "sums", "weights")),
-        *((name, ctypes.c_int32) for name in ("rows", "columns", "channels", "blocks")),
+        *((name, _p) for name in ("features", "matrix", "valid", "index", "sums", "weights")),
+        *((name, ctypes.c_int32) for name in ("count", "length", "rows", "columns")),
+        *((name, ctypes.c_int32) for name in ("channels", "blocks", "normalised")),
     )
 
 
@@ -280,7 +281,7 @@ class View:
         check(code, "accumulating")
 
     def lift(self, images: Sequence[LiftImage], seen: torch.Tensor) -> None:
-        """Add weight * value to the sums of every image, and the weights to seen [N]."""
+        """Add weight * projected feature to the sums of every image, and the weights to seen [N]."""
         array = (LiftImage * len(images))(*images)
         check(self._library.m3_lift(self._handle, array, len(images), pointer(seen)), "lifting")
 

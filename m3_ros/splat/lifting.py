@@ -1,6 +1,9 @@
-"""What encoders saw from one pose, gathered onto the Gaussians: one pass over the weights for all of them."""
+"""What encoders saw from one pose, gathered onto the Gaussians: one pass over the weights for all of them.
 
-import functools
+Features are coarser than pixels. They have one value at each spot of 2x2 pixels, and the weights of a Gaussian are
+added up over spots before any encoder's features are looked at: another encoder costs little more than its features.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,27 +17,51 @@ from m3_ros.splat.accumulate import accumulate
 from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import choose_backend
 
-_TILE = 16
+SPOT = 2
+"""Pixels along each side of a spot; csrc/lift.h has the same number."""
 _LEAST_KNOWN = 0.5
-"""A pixel has a feature where the cells around it that have one weigh this much."""
+"""A spot has a feature where the cells around it that have one weigh this much."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Values at the middles of cells, interpolated bilinearly between them."""
+    """Features at the middles of cells, interpolated bilinearly between them to the middles of spots."""
 
-    values: Float[Tensor, "h w s"]
+    features: Float[Tensor, "h w D"]
     valid: Bool[Tensor, "h w"]
-    """Cells that hold a value."""
+    """Cells that hold a feature."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """One value for all pixels of a region: two regions never mix."""
+    """One feature for all spots whose middle lies in a region: two regions never mix."""
 
-    values: Float[Tensor, "R s"]
-    index: Int[Tensor, "H W"]
-    """Region of each pixel, -1 for none."""
+    features: Float[Tensor, "R D"]
+    index: Int[Tensor, "h w"]
+    """Region of each cell, -1 for none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What the features of an encoder are multiplied with before they are added up."""
+
+    matrix: Float[Tensor, "D c"]
+    """Padded with zeros to a multiple of sixteen columns."""
+    channels: int
+    """Columns that count."""
+    normalised: bool
+    """Project features at length one; else as they are."""
+
+    @classmethod
+    def by(cls, matrix: Float[Tensor, "D s"], *, normalised: bool = False) -> "Projection":
+        """Prepare a matrix."""
+        padded = functional.pad(matrix.detach().float(), (0, -matrix.shape[1] % 16))
+        return cls(padded.contiguous(), matrix.shape[1], normalised)
+
+    def of(self, features: Float[Tensor, "*n D"]) -> Float[Tensor, "*n s"]:
+        """Project features."""
+        x = features.detach().float()
+        return (functional.normalize(x, dim=-1) if self.normalised else x) @ self.matrix[:, : self.channels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +82,24 @@ class Gathered:
         return cls(tuple(torch.zeros(count, size) for size in sizes), zeros, torch.zeros(count))
 
 
+def spots(pixels: int) -> int:
+    """Return how many spots a side of so many pixels has; the last one may lie half outside."""
+    return -(-pixels // SPOT)
+
+
 def gather(
     gaussians: Gaussians,
     viewmat: Float[Tensor, "4 4"],
     K: Float[Tensor, "3 3"],
     width: int,
     height: int,
-    images: Sequence[Grid | Regions],
+    images: Sequence[tuple[Grid | Regions, Projection]],
     out: Gathered,
     near: float = 0.05,
 ) -> None:
     """Add sum over pixels p of w_ip value_p to `out`, with w_ip = alpha_ip T_ip the share of Gaussian i in pixel p.
 
-    The same sums as `accumulate` gives for `dense` values, by another way: interpolation is linear, so the kernel does
-    it to the weights of a Gaussian, of which there are fewer than pixels times channels. No gradients.
+    The same sums as `accumulate` gives for `dense` values. No gradients.
 
     Raises:
         BackendError: no backend can run here, or the kernel ran out of memory.
@@ -78,67 +109,77 @@ def gather(
     fields = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities)
     geometry = tuple(x.detach().float().contiguous() for x in fields)
     view = kernel.View(geometry, viewmat.double().contiguous(), K.double().contiguous(), (width, height), near)
-    prepared = [_prepared(image, width, height) for image in images]
-    totals = zip(prepared, out.sums, out.weights, strict=True)
-    view.lift([image.image(sums, weights) for image, sums, weights in totals], out.seen)
+    taken = [(_Taken.by(image), projection) for image, projection in images]
+    parts = zip(taken, out.sums, out.weights, strict=True)
+    view.lift([image.for_kernel(projection, *totals) for (image, projection), *totals in parts], out.seen)
     return None
 
 
-def dense(image: Grid | Regions, width: int, height: int) -> tuple[Float[Tensor, "H W s"], Float[Tensor, "H W"]]:
-    """Return the value of every pixel, zero where there is none, and a mask of where there is one."""
-    if isinstance(image, Regions):
-        known = (image.index >= 0).float()
-        return image.values[image.index.clamp(min=0)] * known[..., None], known
-    mask = _interpolated(image.valid.float()[None], width, height)[0]
-    weighted = (image.values * image.valid[..., None]).movedim(-1, 0)
-    known = (mask > _LEAST_KNOWN).float()
-    factor = known / mask.clamp(min=_LEAST_KNOWN)
-    return (_interpolated(weighted, width, height) * factor).movedim(0, -1), known
-
-
 @dataclass(frozen=True, eq=False)
-class _Prepared:
+class _Taken:
     """An image as the kernel takes it; holds what the pointers point to."""
 
-    values: Tensor
-    factor: Tensor | None
-    index: Tensor | None
+    features: Float[Tensor, "n D"]
+    valid: Bool[Tensor, "h w"] | None
+    index: Int[Tensor, "h w"] | None
     rows: int
     columns: int
 
-    def image(self, sums: Tensor, weights: Tensor) -> kernel.LiftImage:
-        values, factor, index = (kernel.pointer(x) for x in (self.values, self.factor, self.index))
-        blocks = self.values.shape[-1] // 16
-        return kernel.LiftImage(
-            values, factor, index, sums.data_ptr(), weights.data_ptr(), self.rows, self.columns, sums.shape[1], blocks
-        )
+    @classmethod
+    def by(cls, image: Grid | Regions) -> "_Taken":
+        features = image.features.detach().float().flatten(0, -2).contiguous()
+        if isinstance(image, Regions):
+            return cls(features, None, image.index.long().contiguous(), *image.index.shape)
+        valid = None if bool(image.valid.all()) else image.valid.contiguous()
+        return cls(features, valid, None, *image.valid.shape)
+
+    def for_kernel(self, projection: Projection, sums: Tensor, weights: Tensor) -> kernel.LiftImage:
+        tensors = (self.features, projection.matrix, self.valid, self.index, sums, weights)
+        sizes = (*self.features.shape, self.rows, self.columns, projection.channels, projection.matrix.shape[1] // 16)
+        return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised)
 
 
-def _prepared(image: Grid | Regions, width: int, height: int) -> _Prepared:
-    """Interpolate a grid along its rows, pad channels to a multiple of sixteen and rows of pixels to whole tiles."""
-    columns = -(-width // _TILE) * _TILE
-    beyond = columns - width
-    values = functional.pad(image.values.detach().float(), (0, -image.values.shape[-1] % 16))
+def dense(
+    image: Grid | Regions, projection: Projection, width: int, height: int
+) -> tuple[Float[Tensor, "H W s"], Float[Tensor, "H W"]]:
+    """Return the projected value of every pixel, zero where there is none, and a mask of where there is one."""
+    values, known = _at_spots(image, projection, width, height)
+    of_spots = torch.cat([values, known[..., None]], dim=-1)
+    of_pixels = of_spots.repeat_interleave(SPOT, 0).repeat_interleave(SPOT, 1)[:height, :width]
+    return of_pixels[..., :-1], of_pixels[..., -1]
+
+
+def _at_spots(
+    image: Grid | Regions, projection: Projection, width: int, height: int
+) -> tuple[Float[Tensor, "y x s"], Float[Tensor, "y x"]]:
+    values = projection.of(image.features)
     if isinstance(image, Regions):
-        return _Prepared(values, None, functional.pad(image.index.int(), (0, beyond), value=-1), 0, columns)
-    rows, cells = image.valid.shape
-    across, factor = _across(cells, width, columns), None
-    if not bool(image.valid.all()):
-        values = values * image.valid[..., None]
-        mask = _interpolated(image.valid.float()[None], width, height)[0]
-        factor = functional.pad((mask > _LEAST_KNOWN) / mask.clamp(min=_LEAST_KNOWN), (0, beyond))
-    return _Prepared(torch.matmul(across, values), factor, None, rows, columns)
+        rows, columns = image.index.shape
+        index = image.index[_cells_of_spots(rows, height)][:, _cells_of_spots(columns, width)]
+        known = (index >= 0).float()
+        return values[index.clamp(min=0)] * known[..., None], known
+    rows, columns = image.valid.shape
+    down, across = _between(rows, height), _between(columns, width)
+    share = down @ image.valid.float() @ across.T
+    found = torch.einsum("yh,hwc,xw->yxc", down, values * image.valid[..., None], across)
+    known = (share > _LEAST_KNOWN).float()
+    return found * (known / share.clamp(min=_LEAST_KNOWN))[..., None], known
 
 
-@functools.lru_cache(maxsize=16)
-def _across(cells: int, width: int, columns: int) -> Float[Tensor, "W w"]:
-    """Return the matrix that interpolates a row of cells to pixels; zero beyond the view."""
-    rows = functional.interpolate(torch.eye(cells)[None], width, mode="linear", align_corners=False)[0].T
-    return functional.pad(rows, (0, 0, 0, columns - width))
+def _middles(pixels: int) -> Float[Tensor, " n"]:
+    """Return where the middles of the spots of a line of pixels lie [px]; the last spot may lie half outside."""
+    return (torch.arange(-(-pixels // SPOT), dtype=torch.float64) + 0.5) * SPOT
 
 
-def _interpolated(planes: Float[Tensor, "c h w"], width: int, height: int) -> Float[Tensor, "c H W"]:
-    return functional.interpolate(planes[None], (height, width), mode="bilinear", align_corners=False)[0]
+def _cells_of_spots(cells: int, pixels: int) -> Int[Tensor, " n"]:
+    """Return the cell that the middle of each spot of a line lies in."""
+    return (_middles(pixels) * cells / pixels).long().clamp(max=cells - 1)
+
+
+def _between(cells: int, pixels: int) -> Float[Tensor, "n cells"]:
+    """Return the matrix that interpolates a line of cells linearly to the middles of spots."""
+    at = (_middles(pixels) * cells / pixels - 0.5).clamp(0, cells - 1)
+    return (1 - (at[:, None] - torch.arange(cells)).abs()).clamp(min=0).float()
 
 
 def _by_accumulate(
@@ -147,12 +188,12 @@ def _by_accumulate(
     K: Tensor,
     width: int,
     height: int,
-    images: Sequence[Grid | Regions],
+    images: Sequence[tuple[Grid | Regions, Projection]],
     out: Gathered,
     near: float,
 ) -> None:
     """Do the same through the values of every pixel, for backends that only render."""
-    pairs = [dense(image, width, height) for image in images]
+    pairs = [dense(*image, width, height) for image in images]
     values = torch.cat([x for value, known in pairs for x in (value, known[..., None])], dim=-1)
     sums, seen = accumulate(gaussians, viewmat[None], K[None], width, height, values[None].to(viewmat.device), near)
     parts = torch.split(sums.to(out.seen.device), [total.shape[1] + 1 for total in out.sums], dim=1)

@@ -54,10 +54,10 @@ int main(int, char** arguments) {
     std::vector<float> sums(n * channels), weights(n), gradient(channels * pixels);
     failed |= m3_accumulate(view, d_image.data(), channels, sums.data(), weights.data());
     failed |= m3_ssim(channels, height, width, image.data(), d_image.data(), gradient.data(), threads, value.data());
-    std::vector<float> lifted(n * channels), known(n), seen(n), scores(pixels);
-    const int columns = (width + 15) / 16 * 16, blocks = (channels + 15) / 16, rows = 9;
-    const m3::LiftImage grid = {d_image.data(), nullptr, nullptr, lifted.data(), known.data(), rows, columns, int(channels), blocks};
-    failed |= size_t(rows) * columns * blocks * 16 > d_image.size() || m3_lift(view, &grid, 1, seen.data());
+    std::vector<float> lifted(n * 16), known(n), seen(n), scores(pixels);
+    const m3::LiftImage grid = {d_image.data(), features.data(), nullptr, nullptr, lifted.data(), known.data(),
+                                7 * 5, 31, 7, 5, 16, 1, 1};
+    failed |= m3_lift(view, &grid, 1, seen.data());
     failed |= m3_read_out(n, channels, 1, features.data(), opacities.data(), pixels, d_image.data(), scores.data(), threads);
     m3_free(view);
     for (const auto* result : {&image, &depth, &alpha, &median, &d_means, &d_quats, &d_scales, &d_opacities, &d_features, &sums,

@@ -7,7 +7,7 @@ from scenes import cameras, cloud
 from m3_ros.splat import kernel
 from m3_ros.splat.accumulate import accumulate
 from m3_ros.splat.gaussians import Gaussians
-from m3_ros.splat.lifting import Gathered, Grid, Regions, dense, gather
+from m3_ros.splat.lifting import Gathered, Grid, Projection, Regions, dense, gather
 
 WIDTH, HEIGHT = 50, 37
 
@@ -37,18 +37,24 @@ def patches(channels):
     return Regions(random(20, channels), index)
 
 
+def projection(length, channels, normalised=True):
+    return Projection.by(random(length, channels, seed=length), normalised=normalised)
+
+
 IMAGES = {
-    "a grid": all_valid(9, 13, 16),
-    "a single cell": all_valid(1, 1, 3),
-    "a grid as fine as the view": all_valid(HEIGHT, WIDTH, 5),
-    "a grid finer than the view": all_valid(2 * HEIGHT, 3 * WIDTH + 1, 5),
-    "a grid with holes": some_valid(9, 13, 20),
-    "regions": patches(33),
+    "a grid": (all_valid(9, 13, 40), projection(40, 16)),
+    "features as they are": (all_valid(9, 13, 5), projection(5, 4, normalised=False)),
+    "a single cell": (all_valid(1, 1, 3), projection(3, 3)),
+    "a grid as fine as the view": (all_valid(HEIGHT, WIDTH, 5), projection(5, 5)),
+    "a grid finer than the view": (all_valid(2 * HEIGHT, 3 * WIDTH + 1, 5), projection(5, 33)),
+    "a grid with holes": (some_valid(9, 13, 20), projection(20, 20)),
+    "regions": (patches(33), projection(33, 33)),
+    "regions everywhere": (Regions(random(2, 8), torch.tensor([[0, 1], [1, 0]])), projection(8, 16)),
 }
 
 
 def gathered(images, views=1):
-    out = Gathered.nothing(300, [image.values.shape[-1] for image in images])
+    out = Gathered.nothing(300, [projection.channels for _, projection in images])
     for viewmat, K in zip(*cameras(WIDTH, HEIGHT, views), strict=True):
         gather(gaussians(), viewmat, K, WIDTH, HEIGHT, images, out)
     return out
@@ -58,7 +64,7 @@ def gathered(images, views=1):
 def test_it_equals_the_sums_over_the_values_of_every_pixel(name):
     image = IMAGES[name]
     out = gathered([image], views=2)
-    values, known = dense(image, WIDTH, HEIGHT)
+    values, known = dense(*image, WIDTH, HEIGHT)
     of_pixels = torch.cat([values, known[..., None]], dim=-1).expand(2, -1, -1, -1)
     sums, seen = accumulate(gaussians(), *cameras(WIDTH, HEIGHT, 2), WIDTH, HEIGHT, of_pixels)
     torch.testing.assert_close(out.sums[0], sums[:, :-1], atol=1e-4, rtol=1e-5)
@@ -91,5 +97,6 @@ def test_no_encoder_or_no_gaussian_gives_nothing():
     out = Gathered.nothing(0, [2])
     nobody = gaussians(300)
     nobody = Gaussians(*(getattr(nobody, name)[:0] for name in nobody.__dataclass_fields__))
-    gather(nobody, *(x[0] for x in cameras(WIDTH, HEIGHT)), WIDTH, HEIGHT, [all_valid(2, 2, 2)], out)
+    images = [(all_valid(2, 2, 2), projection(2, 2))]
+    gather(nobody, *(x[0] for x in cameras(WIDTH, HEIGHT)), WIDTH, HEIGHT, images, out)
     assert out.sums[0].shape == (0, 2)

@@ -1,0 +1,153 @@
+// Features of cells and regions, projected and brought to the spots of a view: the part of a lift that every encoder has for
+// itself.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lift.h"
+#include "simd.h"
+
+namespace m3 {
+namespace {
+
+constexpr int kVectorsAtOnce = kRegistersPerRow == 1 ? 8 : 4;
+constexpr int kVectorsOfTask = 32;
+
+float squared_length(const float* x, int length) {
+    Row sum = splat(0);
+    int d = 0;
+    for (; d + kLanes <= length; d += kLanes) sum += load(x + d) * load(x + d);
+    const Vec4 parts = R::fold(sum);
+    float rest = 0;
+    for (; d < length; d++) rest += x[d] * x[d];
+    return (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest;
+}
+
+// Project `Count` vectors next to each other.
+template <int Count>
+M3_INLINE void project_some(const LiftImage& image, const float* x, float* out) {
+    const int width = 16 * image.blocks;
+    for (int block = 0; block < image.blocks; block++) {
+        const float* matrix = image.matrix + 16 * block;
+        Row sum[Count];
+#pragma GCC unroll 8
+        for (int k = 0; k < Count; k++) sum[k] = splat(0);
+        for (int d = 0; d < image.length; d++) {
+            const Row row = load(matrix + size_t(d) * width);
+            const float* at = in_one_register(x + d);
+#pragma GCC unroll 8
+            for (int k = 0; k < Count; k++) sum[k] += row * at[size_t(k) * image.length];
+        }
+#pragma GCC unroll 8
+        for (int k = 0; k < Count; k++) store(out + k * width + 16 * block, sum[k]);
+    }
+}
+
+void project(const LiftImage& image, int begin, int end, float* vectors) {
+    const int width = 16 * image.blocks;
+    int i = begin;
+    for (; i + kVectorsAtOnce <= end; i += kVectorsAtOnce)
+        project_some<kVectorsAtOnce>(image, image.features + size_t(i) * image.length, vectors + size_t(i) * width);
+    for (; i < end; i++) project_some<1>(image, image.features + size_t(i) * image.length, vectors + size_t(i) * width);
+    for (i = begin; i < end; i++) {
+        float* vector = vectors + size_t(i) * width;
+        if (image.valid && !image.valid[i]) {
+            std::memset(vector, 0, sizeof(float) * width);
+        } else if (image.normalised) {
+            const float* x = image.features + size_t(i) * image.length;
+            const float scale = 1 / std::max(1e-12f, std::sqrt(squared_length(x, image.length)));
+            for (int c = 0; c < width; c += kLanes) store(vector + c, load(vector + c) * scale);
+        }
+    }
+}
+
+// The cells that the middle of a spot lies between, as torch.nn.functional.interpolate has them.
+struct Between {
+    int low, high;
+    float share;  // of `high`
+};
+
+Between between(int spot, int cells, int pixels) {
+    const double at = std::min(cells - 1.0, std::max(0.0, (spot + 0.5) * kSpot * cells / pixels - 0.5));
+    const int low = int(at);
+    return {low, std::min(low + 1, cells - 1), float(at - low)};
+}
+
+void fill_from_grid(const Camera& camera, const LiftImage& image, int y, Spotted& out) {
+    constexpr float kLeastKnown = 0.5f;  // a spot has a feature where the cells around it that have one weigh this much
+    const int spots_x = spots_of(camera.width), width = out.width;
+    const Between rows = between(y, image.rows, camera.height);
+    const size_t low_row = size_t(rows.low) * image.columns, high_row = size_t(rows.high) * image.columns;
+    for (int x = 0; x < spots_x; x++) {
+        const Between columns = between(x, image.columns, camera.width);
+        const size_t cell[4] = {low_row + columns.low, low_row + columns.high, high_row + columns.low, high_row + columns.high};
+        float weight[4] = {(1 - rows.share) * (1 - columns.share), (1 - rows.share) * columns.share,
+                           rows.share * (1 - columns.share), rows.share * columns.share};
+        if (out.holes) {
+            float share = 0;
+            for (int k = 0; k < 4; k++) share += image.valid[cell[k]] ? weight[k] : 0;
+            out.known[size_t(y) * spots_x + x] = share > kLeastKnown;
+            for (float& w : weight) w = share > kLeastKnown ? w / share : 0;
+        }
+        float* to = out.values.data() + (size_t(y) * spots_x + x) * width;
+        for (int c = 0; c < width; c += kLanes) {
+            Row sum = splat(0);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) sum += load(out.vectors.data() + cell[k] * width + c) * weight[k];
+            store(to + c, sum);
+        }
+    }
+}
+
+int cell_of(int spot, int cells, int pixels) {
+    return std::min(cells - 1, int((spot + 0.5) * kSpot * cells / pixels));
+}
+
+void fill_from_regions(const Camera& camera, const LiftImage& image, int y, Spotted& out) {
+    const int spots_x = spots_of(camera.width), width = out.width;
+    const int64_t* index = image.index + size_t(cell_of(y, image.rows, camera.height)) * image.columns;
+    for (int x = 0; x < spots_x; x++) {
+        const int64_t region = index[cell_of(x, image.columns, camera.width)];
+        float* to = out.values.data() + (size_t(y) * spots_x + x) * width;
+        out.known[size_t(y) * spots_x + x] = region >= 0;
+        if (region >= 0)
+            std::memcpy(to, out.vectors.data() + size_t(region) * width, sizeof(float) * width);
+        else
+            std::memset(to, 0, sizeof(float) * width), out.gap[y] = 1;
+    }
+}
+
+}  // namespace
+
+void prepare_spots(const Camera& camera, const LiftImage& image, Spotted& out) {
+    const int spots_y = spots_of(camera.height);
+    const size_t spots = size_t(spots_of(camera.width)) * spots_y;
+    out.width = 16 * image.blocks;
+    out.values.reserve(spots * out.width + 16);
+    out.vectors.reserve(size_t(image.count) * out.width + 16);
+    out.holes = image.valid != nullptr;
+    if (image.valid || image.index) out.known.reserve(spots + 16);
+    out.gap.assign(spots_y, 0);
+}
+
+void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out) {
+    for (int k = 0; k < count; k++)
+#pragma omp for schedule(dynamic, 1) nowait
+        for (int begin = 0; begin < images[k].count; begin += kVectorsOfTask)
+            project(images[k], begin, std::min(images[k].count, begin + kVectorsOfTask), out[k].vectors.data());
+#pragma omp barrier
+    const int spots_y = spots_of(camera.height);
+#pragma omp for schedule(static)
+    for (int task = 0; task < count * spots_y; task++) {
+        const int k = task / spots_y, y = task % spots_y;
+        if (images[k].index)
+            fill_from_regions(camera, images[k], y, out[k]);
+        else
+            fill_from_grid(camera, images[k], y, out[k]);
+    }
+#pragma omp single
+    for (int k = 0; k < count; k++)
+        if (images[k].index) out[k].holes = std::find(out[k].gap.begin(), out[k].gap.end(), 1) != out[k].gap.end();
+}
+
+}  // namespace m3
