@@ -74,7 +74,10 @@ class EncoderTrainingSettings:
     cells: int = 1024
     """Patches per step, drawn so that small and rare things get their share."""
     background_weight: float = 0.3
-    """Odds of floor, wall and ceiling against things."""
+    """Odds of floor, wall and ceiling against things, when patches are drawn."""
+    background_naming: float = 0.5
+    """What a patch of floor, wall or ceiling counts when all are named. Far less than a thing's would teach the network
+    to name a wardrobe wherever a wall shows little."""
     threads: int = 2
     """CPU threads."""
     loader_processes: int = 1
@@ -119,6 +122,8 @@ class _Targets:
     kinds: tuple[str, ...]
     thing_of_instance: Int[Tensor, " instances"]
     odds_of_instance: Float[Tensor, " instances"]
+    naming_of_kind: Float[Tensor, " k"]
+    """What a patch of each kind counts when all are named."""
 
 
 @contextmanager
@@ -274,7 +279,10 @@ def _targets(directory: Path, seeds: tuple[int, ...], settings: EncoderTrainingS
         captions.wrong,
         torch.tensor([kinds.index(thing.kind) for thing in captions.things]),
     )
-    return _Targets(phrases, captions, kinds, torch.tensor([number[t] for t in things]), torch.tensor(odds))
+    naming = [settings.background_naming if kind in BACKGROUND_KINDS else 1.0 for kind in kinds]
+    return _Targets(
+        phrases, captions, kinds, torch.tensor([number[t] for t in things]), torch.tensor(odds), torch.tensor(naming)
+    )
 
 
 def _optimise(
@@ -329,7 +337,9 @@ def _step(
     vectors = functional.normalize(vectors.float(), dim=-1)
     thing, weight = targets.thing_of_instance[instances[labelled]], weight[labelled]
     drawn = torch.multinomial(weight, min(settings.cells, len(weight)))
-    naming, named = naming_loss(vectors, targets.phrases.kind[thing], weight, targets.phrases, settings.loss)
+    kind = targets.phrases.kind[thing]
+    counts = targets.naming_of_kind[kind] * _clear(batch.coverage.flatten()[labelled])
+    naming, named = naming_loss(vectors, kind, counts, targets.phrases, settings.loss)
     loss = phrase_loss(vectors[drawn], thing[drawn], targets.phrases, settings.loss) + settings.loss.naming * naming
     thing, named = thing[drawn], named[drawn]
     state.optimiser.zero_grad(set_to_none=True)
@@ -358,6 +368,11 @@ def _remember_skill(
     for index in seen.nonzero().flatten().tolist():
         before = state.skill.get(targets.kinds[index], 0.5)
         state.skill[targets.kinds[index]] = before + 0.03 * (float(right[index] / seen[index]) - before)
+
+
+def _clear(coverage: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return what cells count by how much of them their instance covers: nothing on outlines, all from 0.6 on."""
+    return ((coverage - 0.4) / 0.2).clamp(0, 1)
 
 
 def _labelled(batch: CropBatch, odds: Float[Tensor, " instances"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:

@@ -166,6 +166,13 @@ def test_cells_of_nothing_count_nothing(folder, settings):
     assert (weight > 0).any()
 
 
+def test_outlines_count_nothing_and_floors_less_than_things_when_all_are_named(folder, settings):
+    assert encoder_training._clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    targets = encoder_training._targets(folder / "train", (FIRST_TRAINING_SEED,), settings)
+    naming = dict(zip(targets.kinds, targets.naming_of_kind.tolist(), strict=True))
+    assert naming["floor"] == settings.background_naming < naming["chair"] == 1
+
+
 def test_rooms_on_disk_read_back_and_broken_ones_are_named(folder):
     stored = read_room(folder / "train", FIRST_TRAINING_SEED)
     fresh = fake_room(FIRST_TRAINING_SEED)
