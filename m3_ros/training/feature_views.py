@@ -65,7 +65,8 @@ def sample(
 ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n D"]]:
     """Return blended queries and teacher features of at most `count` random places of a view.
 
-    A cell of a grid is compared with the mean query of the pixels that it covers; a region with single pixels in it.
+    A cell is compared with the mean query of the pixels that it covers; of regions whose map is finer than the view,
+    single pixels are compared.
 
     Args:
         seen: what the encoder saw.
@@ -74,12 +75,15 @@ def sample(
         count: most places wanted.
         generator: chooses them.
     """
-    if seen.index is None:
-        size = (seen.valid.shape[0], seen.valid.shape[1])
-        queries, alpha = (functional.adaptive_avg_pool2d(x[None], size)[0] for x in (drawn.queries, drawn.alpha[None]))
-        chosen = _some((seen.valid & (alpha[0] >= _LEAST_ALPHA)).flatten(), count, generator)
-        return queries.flatten(1)[:, chosen].T, seen.features.flatten(0, 1)[chosen].float()
-    height, width = drawn.alpha.shape
+    (rows, columns), (height, width) = seen.valid.shape, drawn.alpha.shape
+    if seen.index is None or (rows <= height and columns <= width):
+        held = seen.valid if seen.index is None else seen.valid & (seen.index >= 0)
+        blended = torch.cat([drawn.queries, drawn.alpha[None]])
+        queries, alpha = functional.adaptive_avg_pool2d(blended[None], (rows, columns))[0].split([len(blended) - 1, 1])
+        chosen = _some((held & (alpha[0] >= _LEAST_ALPHA)).flatten(), count, generator)
+        vectors = seen.features.flatten(0, 1) if seen.index is None else seen.features
+        number = chosen if seen.index is None else seen.index.flatten()[chosen]
+        return queries.flatten(1)[:, chosen].T, vectors[number].float()
     chosen = _some((drawn.alpha >= _LEAST_ALPHA).flatten(), count, generator)
     u = (chosen % width + 0.5) * (camera.width / width)
     v = (chosen.div(width, rounding_mode="floor") + 0.5) * (camera.height / height)

@@ -76,7 +76,7 @@ class MemorySettings:
     """Queries that the polish starts from: lifted from the views, or random as the paper's."""
     polish: PolishSettings = field(default_factory=PolishSettings)
     """How lifted queries are refined; 0 steps leave them as lifted."""
-    lift_width: Annotated[int, "16..4096"] = 160
+    lift_width: Annotated[int, "16..4096"] = 240
     """Width at which the Gaussians are splatted while features are gathered [px]."""
     min_weight: Annotated[float, "0.."] = 0.05
     """A Gaussian whose alpha-weights sum to less than this over all views [px] remembers nothing."""

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _LOOKS = 8
 """Views that temperatures are fitted to."""
+_NUMBERS = 1 << 20
+"""Most numbers that the features at the sampled places of a view have: of very long ones fewer places are looked at."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class PolishSettings:
     steps: Annotated[int, ">= 0"] = 300
     """Optimiser steps, one view each; 0: the lift stays as it is."""
     pixels: Annotated[int, ">= 1"] = 512
-    """Places of a view that a step looks at."""
+    """Places of a view that a step looks at; fewer where features are longer than 2048."""
     query_rate: Annotated[float, "> 0"] = 0.02
     """Learning rate of the queries, as a share of their size."""
     projection_rate: Annotated[float, ">= 0"] = 3e-3
@@ -238,7 +240,9 @@ def _sampled(
     parts = torch.split(drawn.queries, [learner.queries.shape[1] for learner in learners])
     camera = views.frames[number].camera
     return [
-        sample(stream.map(number), Drawn(part, drawn.alpha), camera, pixels, generator)
+        sample(
+            stream.map(number), Drawn(part, drawn.alpha), camera, min(pixels, _NUMBERS // stream.encoder.dim), generator
+        )
         for stream, part in zip(views.streams, parts, strict=True)
     ]
 

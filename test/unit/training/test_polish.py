@@ -135,9 +135,18 @@ def test_a_cell_of_a_grid_is_compared_with_the_mean_of_its_pixels(room_frames):
     assert pairs == [(2.5, 0.0), (12.5, 3.0)]
 
 
-def test_pixels_of_regions_get_the_vector_of_their_region(room_frames):
+def test_a_cell_of_a_region_is_compared_with_the_mean_of_its_pixels(room_frames):
     index = torch.tensor([[0, 1], [-1, 1]])
     seen = FeatureMap(torch.tensor([[5.0], [7.0]]), torch.ones(2, 2, dtype=torch.bool), (160, 120), index)
+    queries = torch.arange(16.0).reshape(1, 4, 4)
+    q, x = sample(seen, Drawn(queries, torch.ones(4, 4)), room_frames[0].camera, 99, torch.Generator())
+    pairs = sorted(zip(q[:, 0].tolist(), x[:, 0].tolist(), strict=True))
+    assert pairs == [(2.5, 5.0), (4.5, 7.0), (12.5, 7.0)]
+
+
+def test_where_regions_are_finer_than_the_view_pixels_get_the_vector_of_their_region(room_frames):
+    index = torch.tensor([[0, 1], [-1, 1]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    seen = FeatureMap(torch.tensor([[5.0], [7.0]]), torch.ones(8, 8, dtype=torch.bool), (160, 120), index)
     queries = torch.arange(16.0).reshape(1, 4, 4)
     q, x = sample(seen, Drawn(queries, torch.ones(4, 4)), room_frames[0].camera, 99, torch.Generator())
     found = dict(zip(q[:, 0].tolist(), x[:, 0].tolist(), strict=True))
