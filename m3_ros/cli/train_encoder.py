@@ -11,6 +11,7 @@ def run(
     rooms: int = 260,
     seed: int = 0,
     start_from: Path | None = None,
+    learning_rate: float = 1e-3,
     finish: bool = False,
     install: bool = False,
 ) -> int:
@@ -23,6 +24,7 @@ def run(
         rooms: Number of generated rooms.
         seed: Seed of weights and crops.
         start_from: Checkpoint whose weights are the first; without it, random ones.
+        learning_rate: Largest step; half of the default suits a checkpoint that was trained to its end.
         finish: Cool down from here on and end; a training that runs in the folder now is told to.
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
@@ -36,7 +38,7 @@ def run(
         if is_running(directory):
             print(f"the training in {directory} cools down and ends soon")
             return 0
-    start = Start(seed, checkpoint=start_from)
+    start = Start(seed, learning_rate, start_from)
     settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, start=start)
     checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
