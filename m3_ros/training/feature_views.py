@@ -79,11 +79,11 @@ def sample(
     if seen.index is None or (rows <= height and columns <= width):
         held = seen.valid if seen.index is None else seen.valid & (seen.index >= 0)
         blended = torch.cat([drawn.queries, drawn.alpha[None]])
-        queries, alpha = functional.adaptive_avg_pool2d(blended[None], (rows, columns))[0].split([len(blended) - 1, 1])
-        chosen = _some((held & (alpha[0] >= _LEAST_ALPHA)).flatten(), count, generator)
+        cells = functional.adaptive_avg_pool2d(blended[None], (rows, columns))[0].flatten(1)
+        chosen = _some(held.flatten() & (cells[-1] >= _LEAST_ALPHA), count, generator)
         vectors = seen.features.flatten(0, 1) if seen.index is None else seen.features
         number = chosen if seen.index is None else seen.index.flatten()[chosen]
-        return queries.flatten(1)[:, chosen].T, vectors[number].float()
+        return cells[:-1, chosen].T, vectors[number].float()
     chosen = _some((drawn.alpha >= _LEAST_ALPHA).flatten(), count, generator)
     u = (chosen % width + 0.5) * (camera.width / width)
     v = (chosen.div(width, rounding_mode="floor") + 0.5) * (camera.height / height)
