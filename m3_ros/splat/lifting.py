@@ -127,6 +127,7 @@ class _Taken:
 
     @classmethod
     def by(cls, image: Grid | Regions) -> "_Taken":
+        """Bring an image into the kernel's types; what has them already is not copied."""
         features = image.features.detach().float().flatten(0, -2).contiguous()
         if isinstance(image, Regions):
             return cls(features, None, image.index.long().contiguous(), *image.index.shape)

@@ -1,8 +1,6 @@
 // What several encoders saw from one pose, gathered onto the Gaussians that they saw it on, by one pass over the weights.
 #pragma once
 
-#include <vector>
-
 #include "context.h"
 
 namespace m3 {
@@ -28,15 +26,15 @@ struct Spotted {
     int width = 0;          // 16 * blocks
     Buffer<float> values;   // [rows of spots][spots of a row][width]; zero where there is no feature
     Buffer<float> known;    // [rows of spots][spots of a row]: 1 where there is a feature, 0 elsewhere
-    bool holes = false;     // else there is one everywhere, and `known` is not set
+    bool holes = false;     // there may be spots without a feature; else `known` is not set
     Buffer<float> vectors;  // the projected vectors of cells or regions
-    std::vector<char> gap;  // rows of spots in which a feature is missing
 };
 
 inline int spots_of(int pixels) { return (pixels + kSpot - 1) / kSpot; }
 
-// Called by all threads of a parallel region, which leave it together; `out` was prepared before.
 void prepare_spots(const Camera& camera, const LiftImage& image, Spotted& out);
+
+// Called by all threads of a parallel region, which leave it together; every `out` was prepared before.
 void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out);
 
 // sums += weight * value, weights += weight where there is a value, seen [N] += weight.

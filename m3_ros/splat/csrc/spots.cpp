@@ -113,21 +113,19 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, int y, Spot
         if (region >= 0)
             std::memcpy(to, out.vectors.data() + size_t(region) * width, sizeof(float) * width);
         else
-            std::memset(to, 0, sizeof(float) * width), out.gap[y] = 1;
+            std::memset(to, 0, sizeof(float) * width);
     }
 }
 
 }  // namespace
 
 void prepare_spots(const Camera& camera, const LiftImage& image, Spotted& out) {
-    const int spots_y = spots_of(camera.height);
-    const size_t spots = size_t(spots_of(camera.width)) * spots_y;
+    const size_t spots = size_t(spots_of(camera.width)) * spots_of(camera.height);
     out.width = 16 * image.blocks;
     out.values.reserve(spots * out.width + 16);
     out.vectors.reserve(size_t(image.count) * out.width + 16);
-    out.holes = image.valid != nullptr;
-    if (image.valid || image.index) out.known.reserve(spots + 16);
-    out.gap.assign(spots_y, 0);
+    out.holes = image.valid || image.index;
+    if (out.holes) out.known.reserve(spots + 16);
 }
 
 void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out) {
@@ -145,9 +143,6 @@ void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotte
         else
             fill_from_grid(camera, images[k], y, out[k]);
     }
-#pragma omp single
-    for (int k = 0; k < count; k++)
-        if (images[k].index) out[k].holes = std::find(out[k].gap.begin(), out[k].gap.end(), 1) != out[k].gap.end();
 }
 
 }  // namespace m3
