@@ -40,40 +40,57 @@ class FeatureStream:
     """Ray cluster to encode on; None: this process."""
     kept_bytes: int = KEPT_BYTES
     """Most memory that features are held in."""
-    _kept: list[FeatureMap] = field(default_factory=list, init=False, repr=False)
+    directions: Float[Tensor, "p D"] | None = None
+    """Rows along which features are given; None: as the encoder made them."""
+    held: list[FeatureMap] = field(default_factory=list, init=False, repr=False)
     """The first maps, in the half precision that the cache has too."""
 
     def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
         """Yield the feature map of each frame."""
-        total, held = len(self.frames), len(self._kept)
+        total, ready = len(self.frames), len(self.held)
 
         def report(so_far: Extracted) -> None:
-            progress(Progress("features", (held + so_far.done) / total, so_far.eta_s(total - held)))
+            progress(Progress("features", (ready + so_far.done) / total, so_far.eta_s(total - ready)))
 
-        rest = extract(self.frames[held:], self.encoder, self.cache_dir, report, ray_address=self.ray_address)
-        for number, seen in enumerate(chain(map(_widened, self._kept[:held]), rest)):
+        rest = extract(self.frames[ready:], self.encoder, self.cache_dir, report, ray_address=self.ray_address)
+        projected = (_along(seen, self.directions) for seen in rest)
+        for number, seen in enumerate(chain(map(_widened, self.held[:ready]), projected)):
             if self.cancelled():
                 raise Cancelled("training was cancelled while the memory was built; nothing was written")
             self._keep(number, seen)
             yield seen
 
     def map(self, number: int) -> FeatureMap:
-        """Return the feature map of one frame."""
-        if number < len(self._kept):
-            return _widened(self._kept[number])
+        """Return the feature map of one frame, in half precision where it is held."""
+        if number < len(self.held):
+            return self.held[number]
         (feature_map,) = extract([self.frames[number]], self.encoder, self.cache_dir)
-        return feature_map
+        return _along(feature_map, self.directions)
+
+    def along(self, directions: Float[Tensor, "p D"]) -> "FeatureStream":
+        """Return a stream of features along some directions, which holds what this one does."""
+        stream = replace(self, directions=directions)
+        stream.held.extend(_halved(_along(_widened(kept), directions)) for kept in self.held)
+        return stream
 
     def _keep(self, number: int, seen: FeatureMap) -> None:
         """Hold a map where it is the next of the first ones and there is room."""
-        room = self.kept_bytes - sum(2 * kept.features.numel() for kept in self._kept)
-        if number == len(self._kept) and 2 * seen.features.numel() <= room:
-            self._kept.append(replace(seen, features=seen.features.half()))
+        room = self.kept_bytes - sum(2 * kept.features.numel() for kept in self.held)
+        if number == len(self.held) and 2 * seen.features.numel() <= room:
+            self.held.append(_halved(seen))
 
     def __iter__(self) -> Iterator[Float[Tensor, "n D"]]:
         """Yield the valid vectors of each frame."""
         for feature_map in self.maps():
             yield vectors(feature_map)
+
+
+def _along(seen: FeatureMap, directions: Float[Tensor, "p D"] | None) -> FeatureMap:
+    return seen if directions is None else replace(seen, features=seen.features @ directions.T)
+
+
+def _halved(seen: FeatureMap) -> FeatureMap:
+    return replace(seen, features=seen.features.half())
 
 
 def _widened(kept: FeatureMap) -> FeatureMap:

@@ -160,7 +160,7 @@ def _remembered(
     starts = [_start(stream, known, settings) for stream, known in zip(offered, told, strict=True)]
     progress(Progress("memory", 0.2))
     views = FeatureViews(streams[0].frames, streams, gaussians, settings.lift_width)
-    lifted = lift(views, gaussians, [torch.linalg.pinv(start.W) for start in starts], settings.lift_width)
+    lifted = lift(views, gaussians, [torch.linalg.pinv(start.attention.W) for start in starts], settings.lift_width)
     progress(Progress("memory", 0.4))
     return lifted, _polished(views, starts, told, lifted, settings, _from(progress, 0.4), cancelled)
 
@@ -174,11 +174,20 @@ def keyframes_of(frames: Sequence[Frame]) -> Keyframes:
     )
 
 
-def _start(stream: FeatureStream, known: Statistics, settings: MemorySettings) -> MemoryAttention:
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What the memory of an encoder starts with."""
+
+    attention: MemoryAttention
+    directions: Float[Tensor, "p D"] | None
+    """Along which the polish looks; None: in full."""
+
+
+def _start(stream: FeatureStream, known: Statistics, settings: MemorySettings) -> _Start:
     """Choose the components, W and tau that an encoder starts with."""
     start = time.monotonic()
     bank = _bank(stream, settings)
-    W = _projection(bank, known.moment, settings)
+    W, directions = _projection(bank, known.moment, settings)
     lifted = settings.initial == "lift"  # then tau is fitted to blended queries, once there are some
     tau = settings.tau or (PAPER_TAU if lifted else fit_tau(bank, W, known.sample))
     attention = MemoryAttention(bank, W, tau)
@@ -187,12 +196,12 @@ def _start(stream: FeatureStream, known: Statistics, settings: MemorySettings) -
         bank.encoder_name, len(bank), attention.size_bytes, bank.theta, " by the cap" if bank.capped else "",
         bank.coverage.mean, bank.coverage.minimum, time.monotonic() - start,
     )  # fmt: skip
-    return attention
+    return _Start(attention, directions)
 
 
 def _polished(
     views: FeatureViews,
-    starts: Sequence[MemoryAttention],
+    starts: Sequence[_Start],
     told: Sequence[Statistics],
     lifted: Sequence[Lifted],
     settings: MemorySettings,
@@ -203,10 +212,16 @@ def _polished(
     means = [sums.mean(settings.min_weight)[0] for sums in lifted]
     learned = settings.projection == "learned"
     generator = torch.Generator().manual_seed(settings.seed)
+    random = settings.initial == "random"
     learners = [
-        Learner(torch.randn(mean.shape, generator=generator), start, known.mean_square, learned)
-        if settings.initial == "random"
-        else Learner(mean, start, known.mean_square, learned, trust(sums.weights, settings.polish))
+        Learner(
+            torch.randn(mean.shape, generator=generator) if random else mean,
+            start.attention,
+            known.mean_square,
+            learned,
+            None if random else trust(sums.weights, settings.polish),
+            start.directions,
+        )
         for start, known, mean, sums in zip(starts, told, means, lifted, strict=True)
     ]
     if settings.tau == 0 and settings.initial == "lift":
@@ -215,8 +230,8 @@ def _polished(
     entries = []
     for start, learner, mean, sums in zip(starts, learners, means, lifted, strict=True):
         recipe = Recipe(
-            torch.linalg.pinv(start.W), (learner.result() - mean).half(), settings.min_weight, settings.lift_width,
-            settings.code_length,
+            torch.linalg.pinv(start.attention.W), (learner.result() - mean).half(), settings.min_weight,
+            settings.lift_width, settings.code_length,
         )  # fmt: skip
         entry = compose(learner.attention(), recipe, sums)
         entries.append(entry if settings.keep_sums else replace(entry, recipe=None))
@@ -235,12 +250,25 @@ def _bank(stream: FeatureStream, settings: MemorySettings) -> MemoryBank:
     return replace(bank, sources=component_sources(views, bank.components), captions=captions)
 
 
-def _projection(bank: MemoryBank, moment: Float[Tensor, "D D"], settings: MemorySettings) -> Float[Tensor, "s D"]:
-    """Return W. PCA weighs the bank as much as the pixels: a rare thing has few pixels and needs its direction too."""
+def _projection(
+    bank: MemoryBank, moment: Float[Tensor, "D D"], settings: MemorySettings
+) -> tuple[Float[Tensor, "s D"], Float[Tensor, "p D"] | None]:
+    """Return W, and the directions along which the polish looks: those of a PCA, turned among themselves.
+
+    PCA weighs the bank as much as the pixels: a rare thing has few pixels and needs its direction too. Turned, because
+    Adam moves all coordinates alike: the last ones of a PCA would be moved as far as the first.
+    """
+    dims, most = settings.query_dim, settings.polish.directions
     if settings.projection == "frozen":
-        return frozen_projection(settings.query_dim, bank.dim, settings.seed)
+        return frozen_projection(dims, bank.dim, settings.seed), None
     b = unit(bank.components)
-    return pca_projection(moment + b.T @ b / len(b), settings.query_dim)
+    looks = settings.projection == "learned" and 0 < most < bank.dim
+    leading = pca_projection(moment + b.T @ b / len(b), max(dims, most) if looks else dims)
+    if not looks:
+        return leading, None
+    generator = torch.Generator().manual_seed(settings.seed)
+    turn, _ = torch.linalg.qr(torch.randn(len(leading), len(leading), generator=generator))
+    return leading[:dims].contiguous(), turn @ leading
 
 
 def _part(progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:

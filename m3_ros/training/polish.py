@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from m3_ros.errors import Cancelled
 from m3_ros.features.encoder import unit
 from m3_ros.memory.attention import MemoryAttention, fit_tau
+from m3_ros.training.feature_stream import FeatureStream
 from m3_ros.training.feature_views import Drawn, FeatureViews, sample
 from m3_ros.training.progress import CancelCheck, Progress, ProgressCallback, ignore_progress, never_cancelled
 from m3_ros.training.read_loss import read_loss
@@ -47,6 +48,9 @@ class PolishSettings:
     doubt: Annotated[float, ">= 0"] = 20.0
     """A lifted Gaussian whose alpha-weights sum to this over all views [px] moves half as far as a step wants, one that
     is seen better moves farther: what few pixels say is noise in part."""
+    directions: Annotated[int, ">= 0"] = 256
+    """Leading directions of longer features that steps look along; 0: features are compared in full. What components
+    stand for along all other directions is fitted before the steps, and stays."""
     ridge: Annotated[float, "> 0"] = 1.0
     """How much data a component outweighs when what it stands for is fitted [pixels]."""
     seed: int = 0
@@ -63,6 +67,7 @@ class Learner:
         mean_square: float,
         learned: bool,
         trust: Float[Tensor, " N"] | None = None,
+        directions: Float[Tensor, "p D"] | None = None,
     ) -> None:
         """Start from given queries.
 
@@ -73,6 +78,7 @@ class Learner:
             learned: also fit W, tau and what the components stand for; else queries only, as the paper does.
             trust: share of each step that a query follows, 0 to 1; None: all of it. What reads the queries out is
                 fitted to them as they are kept.
+            directions: orthonormal rows; features are compared along them only. None: in full.
         """
         self.bank, self.learned, self.mean_square = attention.bank, learned, max(mean_square, 1e-12)
         self.size = float(queries.square().sum(dim=1).mean().sqrt().clamp(min=1e-6))
@@ -80,7 +86,9 @@ class Learner:
         self._moved = torch.zeros_like(queries).requires_grad_()
         self.W = attention.W.clone().requires_grad_(learned)
         self.log_tau = torch.tensor(math.log(attention.tau), requires_grad=learned)
-        self.values = attention.bank.components.clone().requires_grad_(learned)
+        self._directions = directions
+        self._fitted = attention.bank.components
+        self.values = self._along(self._fitted).clone().requires_grad_(learned)
         self._keys = unit(attention.bank.components)
 
     @property
@@ -93,21 +101,41 @@ class Learner:
         groups: list[dict[str, object]] = [{"params": [self._moved], "lr": settings.query_rate}]
         if self.learned:
             rms = math.sqrt(self.mean_square)
+            longer = math.sqrt(self.W.shape[1] / self.values.shape[1])  # so that fewer coordinates move as far
             groups += [
                 {"params": [self.W], "lr": settings.projection_rate * _rms(self.W) * math.sqrt(self.W.shape[1])},
                 {"params": [self.log_tau], "lr": 3 * settings.projection_rate},
-                {"params": [self.values], "lr": settings.component_rate * rms},
+                {"params": [self.values], "lr": settings.component_rate * rms * longer},
             ]
         return groups
 
     def weights(self, queries: Float[Tensor, "n s"]) -> Float[Tensor, "n t"]:
         """Return the attention of blended queries, with gradients (MemoryAttention.weights without)."""
-        length = torch.linalg.vector_norm(queries @ self.W, dim=1, keepdim=True).clamp(min=1e-6)
+        square = ((queries @ (self.W @ self.W.T)) * queries).sum(dim=1, keepdim=True)  # |q W|^2
+        length = square.clamp(min=1e-12).sqrt()
         return torch.softmax((queries / length) @ (self.W @ self._keys.T) * torch.exp(-self.log_tau), dim=1)
 
-    def loss(self, queries: Float[Tensor, "n s"], features: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+    def seen(self, stream: FeatureStream) -> FeatureStream:
+        """Return what steps look at."""
+        return stream if self._directions is None else stream.along(self._directions)
+
+    def loss(self, queries: Float[Tensor, "n s"], features: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
         """Return the cosine distance plus the squared distance as a share of the features' own (the paper's 1.5)."""
         return read_loss(self.weights(queries), self.values, features, self.mean_square)
+
+    def standing_for(self) -> Float[Tensor, "t D"]:
+        """Return what the components stand for now."""
+        moved = self.values.detach() - self._along(self._fitted)
+        return self._fitted + (moved if self._directions is None else moved @ self._directions)
+
+    @torch.no_grad()
+    def stand_for(self, components: Float[Tensor, "t D"]) -> None:
+        """Set what the components stand for."""
+        self._fitted = components
+        self.values.copy_(self._along(components))
+
+    def _along(self, features: Float[Tensor, "n D"]) -> Float[Tensor, "n p"]:
+        return features if self._directions is None else features @ self._directions.T
 
     def attention(self) -> MemoryAttention:
         """Return what was learned; what components stand for is rounded to the half precision that it is saved in."""
@@ -116,7 +144,7 @@ class Learner:
             if not self.learned:
                 return MemoryAttention(self.bank, self.W.detach().clone(), tau)
             keys = (self.W @ self._keys.T).detach()
-            bank = self.bank.standing_for(self.values.detach().half().float())
+            bank = self.bank.standing_for(self.standing_for().half().float())
             return MemoryAttention(bank, self.W.detach().clone(), tau, keys)
 
     def result(self) -> Float[Tensor, "N s"]:
@@ -158,6 +186,8 @@ def polish(
     start = time.monotonic()
     generator = torch.Generator().manual_seed(settings.seed)
     fit_components(views, learners, settings, generator)
+    looked = [learner.seen(stream) for learner, stream in zip(learners, views.streams, strict=True)]
+    views = replace(views, streams=looked)
     optimiser = torch.optim.Adam(
         [group for learner in learners for group in learner.parameters(settings)],
         betas=(0.9, 0.99),
@@ -198,7 +228,8 @@ def fit_components(
 ) -> None:
     """Fit what the components stand for, given who attends to them: V = (A^T A + r)^-1 (A^T X + r B), in place.
 
-    A are the attention weights of sampled pixels, X their features, B the components as they were chosen.
+    A are the attention weights of sampled pixels, half as many of each view as a step looks at, X their features, B the
+    components as they were chosen.
     """
     fitted = [learner for learner in learners if learner.learned]
     if not fitted:
@@ -206,12 +237,12 @@ def fit_components(
     sums = [_NormalEquations(learner.bank.components) for learner in fitted]
     with torch.no_grad():
         for number in range(len(views)):
-            samples = _sampled(views, learners, number, settings.pixels, generator)
+            samples = _sampled(views, learners, number, -(-settings.pixels // 2), generator)
             chosen = [pair for pair, learner in zip(samples, learners, strict=True) if learner.learned]
             for learner, (queries, features), equations in zip(fitted, chosen, sums, strict=True):
                 equations.add(learner.weights(queries), features)
         for learner, equations in zip(fitted, sums, strict=True):
-            learner.values.copy_(equations.solve(settings.ridge, learner.bank.components))
+            learner.stand_for(equations.solve(settings.ridge, learner.standing_for()))
 
 
 def _step(
@@ -239,12 +270,12 @@ def _sampled(
     drawn = views.draw(number, torch.cat([learner.queries for learner in learners], dim=1))
     parts = torch.split(drawn.queries, [learner.queries.shape[1] for learner in learners])
     camera = views.frames[number].camera
-    return [
-        sample(
-            stream.map(number), Drawn(part, drawn.alpha), camera, min(pixels, _NUMBERS // stream.encoder.dim), generator
-        )
-        for stream, part in zip(views.streams, parts, strict=True)
-    ]
+    samples = []
+    for stream, part in zip(views.streams, parts, strict=True):
+        seen = stream.map(number)
+        count = min(pixels, _NUMBERS // seen.features.shape[-1])
+        samples.append(sample(seen, Drawn(part, drawn.alpha), camera, count, generator))
+    return samples
 
 
 def _schedule(fraction: float) -> float:

@@ -50,9 +50,23 @@ def test_features_beyond_the_room_are_read_each_time(stream, reads):
 def test_passes_that_run_side_by_side_hold_each_map_once(stream):
     for a, b in zip(stream.maps(), stream.maps(), strict=True):
         assert torch.equal(a.features, b.features)
-    assert len(stream._kept) == 6
+    assert len(stream.held) == 6
 
 
 def test_a_stream_over_other_frames_holds_nothing_yet(stream):
     list(stream.maps())
-    assert replace(stream, frames=stream.frames[::-1])._kept == []
+    assert replace(stream, frames=stream.frames[::-1]).held == []
+
+
+def test_a_stream_along_directions_gives_projections_of_what_is_held_and_of_what_is_not(stream, reads):
+    directions = torch.linalg.qr(torch.randn(48, 5, generator=torch.Generator().manual_seed(1)))[0].T
+    everything = [x.features for x in stream.maps()]
+    small = replace(stream, kept_bytes=2 * everything[0].numel() + 1)
+    list(small.maps())
+    reads.clear()
+    along = small.along(directions)
+    for number, whole in enumerate(everything):
+        torch.testing.assert_close(along.map(number).features.float(), whole @ directions.T, atol=2e-3, rtol=0)
+    assert reads == [1] * 5
+    for seen, whole in zip(along.maps(), everything, strict=True):
+        torch.testing.assert_close(seen.features, whole @ directions.T, atol=2e-3, rtol=0)

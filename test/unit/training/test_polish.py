@@ -26,12 +26,13 @@ def known(views):
     return statistics(views.streams[0], 0)
 
 
-def learner_of(views, known, learned=True, W=None, tau=0.05, doubt=0.0):
+def learner_of(views, known, learned=True, W=None, tau=0.05, doubt=0.0, directions=None):
     bank = cover_components(views.streams[0], 0.99, 64).bank("colours", "1", "cover")
     W = pca_projection(known.moment, 4) if W is None else W
     (lifted,) = lift(views, views.gaussians, [torch.linalg.pinv(W)], 80)
     share = trust(lifted.weights, PolishSettings(doubt=doubt))
-    return Learner(lifted.mean(0.05)[0], MemoryAttention(bank, W, tau), known.mean_square, learned, share)
+    start = MemoryAttention(bank, W, tau)
+    return Learner(lifted.mean(0.05)[0], start, known.mean_square, learned, share, directions)
 
 
 def error(views, learner):
@@ -61,6 +62,30 @@ def test_fitted_components_solve_the_ridge_regression(views, known):
     heavy = learner_of(views, known)
     fit_components(views, [heavy], replace(SETTINGS, ridge=1e7), torch.Generator().manual_seed(0))
     torch.testing.assert_close(heavy.values.detach(), heavy.bank.components, atol=1e-2, rtol=0)
+
+
+def test_steps_look_along_the_given_directions_only_and_come_as_near(views, known):
+    directions = pca_projection(known.moment, 8)
+    learner, full = learner_of(views, known, directions=directions), learner_of(views, known)
+    fit_components(views, [learner], SETTINGS, torch.Generator().manual_seed(SETTINGS.seed))
+    fitted = learner.standing_for().clone()
+    polish(views, [learner], SETTINGS)
+    polish(views, [full], SETTINGS)
+    learned = learner.attention().bank.components
+    beside = torch.eye(48) - directions.T @ directions
+    assert learner.values.shape == (len(fitted), 8)
+    assert not torch.allclose(learned, fitted, atol=1e-3)
+    torch.testing.assert_close(learned @ beside, fitted @ beside, atol=2e-3, rtol=0)
+    assert error(views, learner) < 1.05 * error(views, full)
+
+
+def test_along_all_directions_the_loss_is_the_same(views, known):
+    turned = torch.linalg.qr(torch.randn(48, 48, generator=torch.Generator().manual_seed(3)))[0]
+    learner, plain = learner_of(views, known, directions=turned), learner_of(views, known)
+    queries = torch.randn(5, 4, generator=torch.Generator().manual_seed(4))
+    features = torch.randn(5, 48, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(learner.loss(queries, features @ turned.T), plain.loss(queries, features))
+    torch.testing.assert_close(learner.standing_for(), plain.standing_for())
 
 
 def test_only_queries_are_trained_unless_all_is_learned(views, known):
