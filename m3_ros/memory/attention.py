@@ -118,7 +118,7 @@ class MemoryAttention:
 
     def read_fused(self, queries: Float[Tensor, "N s"], along: Float[Tensor, "t T"]) -> Float[Tensor, "N T"]:
         """Return the attention times some columns by the CPU kernel, where nothing of length t is stored."""
-        return read_out(self._sharpened(queries), self.keys, along)
+        return read_out(queries, self.keys, along, self.metric, self.tau)
 
     def read_plain(self, queries: Float[Tensor, "N s"], along: Float[Tensor, "t T"]) -> Float[Tensor, "N T"]:
         """Return the same in plain torch, on any device and with gradients."""

@@ -22,7 +22,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 6
+_ABI = 7
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma"},
@@ -34,7 +34,8 @@ _VARIANTS = {"x86_64": _X86, "amd64": _X86, "aarch64": {"neon": set[str]()}, "ar
 
 _REMEDY = "run `make setup`, or install a compiler (`apt-get install g++ cmake`) and run `pip install .` again"
 
-_p, _int, _long, _double = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double
+_p, _int, _long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+_float, _double = ctypes.c_float, ctypes.c_double
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_keep_memory": (None, []),
     "m3_prepare": (_p, [_long, _p, _p, _p, _p, _p, _p, _int, _int, _double, _int]),
@@ -50,7 +51,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "m3_accumulate": (_int, [_p, _p, _int, _p, _p]),
     "m3_lift": (_int, [_p, _p, _int, _p]),
     "m3_ssim": (_int, [_int, _int, _int, _p, _p, _p, _int, _p]),
-    "m3_read_out": (_int, [_int, _int, _int, _p, _p, _long, _p, _p, _int]),
+    "m3_read_out": (_int, [_int, _int, _int, _p, _p, _float, _p, _long, _p, _p, _int]),
 }
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,5 @@
 """Memory attention on a CPU by the kernel: an online softmax over the components, of which nothing is stored."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,9 +11,20 @@ MOST_DIMS = 512
 
 
 def read_out(
-    queries: Float[Tensor, "N s"], keys: Float[Tensor, "s t"], values: Float[Tensor, "t T"]
+    queries: Float[Tensor, "N s"],
+    keys: Float[Tensor, "s t"],
+    values: Float[Tensor, "t T"],
+    metric: Float[Tensor, "s s"],
+    tau: float,
 ) -> Float[Tensor, "N T"]:
-    """Return softmax(queries keys) values for float32 tensors on the CPU. No gradients.
+    """Return softmax(q K / (|q W| tau)) V for float32 tensors on the CPU. No gradients.
+
+    Args:
+        queries: q, one a row.
+        keys: K.
+        values: V, what is read out of the components.
+        metric: W W^T, which gives |q W|; lengths below 1e-6 are taken for that.
+        tau: temperature.
 
     Raises:
         BackendError: the kernel is not built or ran out of memory.
@@ -23,22 +32,24 @@ def read_out(
     """
     count, dim = queries.shape
     components, texts = values.shape
-    if keys.shape != (dim, components) or dim > MOST_DIMS or components == 0:
+    fits = keys.shape == (dim, components) and metric.shape == (dim, dim)
+    if not fits or dim > MOST_DIMS or components == 0:
         raise ValueError(
-            f"queries [N, s <= {MOST_DIMS}] need keys [s, t] and values [t, T], t > 0; got {tuple(queries.shape)}, "
-            f"{tuple(keys.shape)} and {tuple(values.shape)}"
+            f"queries [N, s <= {MOST_DIMS}] need keys [s, t], values [t, T] and a metric [s, s], t > 0; got "
+            f"{tuple(queries.shape)}, {tuple(keys.shape)}, {tuple(values.shape)} and {tuple(metric.shape)}"
         )
-    by_component = keys.detach().float().T.contiguous()
-    planar = (queries.detach().float().T * math.log2(math.e)).contiguous()  # the kernel raises 2 to the logits, not e
+    by_component, given, read, lengths = (x.detach().float().contiguous() for x in (keys.T, queries, values, metric))
     out = torch.empty(texts, count)
     code = kernel.load().library.m3_read_out(
         components,
         dim,
         texts,
         kernel.pointer(by_component),
-        kernel.pointer(values.detach().float().contiguous()),
+        kernel.pointer(lengths),
+        tau,
+        kernel.pointer(read),
         count,
-        kernel.pointer(planar),
+        kernel.pointer(given),
         kernel.pointer(out),
         kernel.threads(),
     )

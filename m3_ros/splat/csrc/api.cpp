@@ -45,7 +45,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 6; }
+int m3_abi() { return 7; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {
@@ -114,10 +114,11 @@ int m3_ssim(int planes, int height, int width, const float* a, const float* b, f
     return guarded([&] { *value = ssim(planes, height, width, a, b, gradient, threads); });
 }
 
-// Queries [dim][count], scaled so that a component weighs 2^(query . key); out [texts][count]. See attention.h.
-int m3_read_out(int components, int dim, int texts, const float* keys, const float* values, int64_t count, const float* queries,
-                float* out, int threads) {
-    return guarded([&] { read_out({components, dim, texts, keys, values}, count, queries, out, std::max(1, threads)); });
+// Queries [count][dim], out [texts][count]; the others as in attention.h.
+int m3_read_out(int components, int dim, int texts, const float* keys, const float* metric, float tau, const float* values,
+                int64_t count, const float* queries, float* out, int threads) {
+    const Attention attention = {components, dim, texts, keys, metric, tau, values};
+    return guarded([&] { read_out(attention, count, queries, out, std::max(1, threads)); });
 }
 
 }  // extern "C"

@@ -1,9 +1,10 @@
 // Memory attention read out along a few directions: out[k][p] = sum_i softmax_i(q_p . key_i) value_ik.
 //
 // Sixteen queries lie side by side in a Row. The softmax is online: its running maximum, its sum and the read-outs stay in
-// registers or in the first cache, and the attention over the components is never stored. Blocks of components that no
-// query of the sixteen attends to cost no exponential: with a sharp softmax that is nearly all of them.
+// registers or in the first cache, and the attention over all components is never stored.
 #include <algorithm>
+#include <cfloat>
+#include <cmath>
 #include <vector>
 
 #include "attention.h"
@@ -13,8 +14,10 @@ namespace m3 {
 namespace {
 
 constexpr int kComponents = kRegistersPerRow == 1 ? 8 : 8 / kRegistersPerRow;  // accumulators that fit into registers
+constexpr int kLogits = 128;         // logits that are made at once: they stay in the first cache
+static_assert(kLogits % kComponents == 0, "only the last block may be a part of one");
 constexpr int kMostTexts = 64;       // read-outs in one go; more are done in turns
-constexpr float kNegligible = -30;   // 2 to this is below 1e-9 of the largest term
+constexpr float kLeastLength = 1e-6f;  // of |q W|: a zero query attends to all alike
 
 // 2^x for x <= 0 to 3e-6 of it; next to nothing below -126. Adding 1.5 * 2^23 rounds x to its whole part, which the lowest
 // bits then hold: without an instruction for it, they are added to the exponent of 2 to the rest.
@@ -49,70 +52,88 @@ struct ReadOut {
     ReadOut(int count, Row any_logit) : highest(any_logit), texts(count) { std::fill(total, total + texts, splat(0)); }
 
     // Take a logit that is higher by `rise` for the highest.
-    M3_INLINE void rescale(Row rise) {
+    void rescale(Row rise) {
         const Row shrink = exp2_negative(splat(0) - rise);
         highest += rise;
         sum = sum * shrink;
         for (int k = 0; k < texts; k++) total[k] = total[k] * shrink;
     }
 
-    // `logit` counts from the highest. Several are summed at once: a chain of additions would wait for each of them.
-    template <int Count>
-    M3_INLINE void add(const Row (&logit)[Count], const float* values, int stride) {
-        Row weight[Count];
-#pragma GCC unroll 8
-        for (int j = 0; j < Count; j++) weight[j] = exp2_negative(logit[j]);
-        for (int k = 0; k < texts; k++, values++) {
-            Row even = total[k], odd = splat(0);
-#pragma GCC unroll 8
-            for (int j = 0; j < Count; j += 2) even += weight[j] * values[size_t(j) * stride];
-#pragma GCC unroll 8
-            for (int j = 1; j < Count; j += 2) odd += weight[j] * values[size_t(j) * stride];
-            total[k] = even + odd;
+    // Logits that count from the highest, `top` the largest of them; they become weights. On its own: inside attend() it
+    // would compete for registers with the products.
+    __attribute__((noinline)) void add(Row* logit, int count, Row top, const float* values, int stride) {
+        const Row rise = R::max(top, splat(0));
+        if (R::bits_le(top, splat(0)) != (1u << kLanes) - 1) rescale(rise);
+        Row weights = splat(0), read = splat(0);
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++) {
+            const Row weight = exp2_negative(logit[i] - rise);
+            weights += weight;
+            read += weight * values[size_t(i) * stride];
+            logit[i] = weight;
         }
-#pragma GCC unroll 8
-        for (int step = 1; step < Count; step *= 2)
-#pragma GCC unroll 8
-            for (int j = 0; j + step < Count; j += 2 * step) weight[j] += weight[j + step];
-        sum += weight[0];
+        sum += weights;
+        total[0] += read;
+        int k = 1;
+        for (; k + 4 <= texts; k += 4) add_texts<4>(total + k, logit, count, values + k, stride);
+        for (; k < texts; k++) add_texts<1>(total + k, logit, count, values + k, stride);
+    }
+
+    // One text alone is added up in four chains: a single one would wait for each addition.
+    template <int Texts>
+    static M3_INLINE void add_texts(Row* total, const Row* weight, int count, const float* values, int stride) {
+        constexpr int chains = Texts == 1 ? 4 : 1;
+        Row read[Texts * chains];
+        std::fill(read, read + Texts * chains, splat(0));
+        int i = 0;
+        for (; i + chains <= count; i += chains)
+#pragma GCC unroll 4
+            for (int j = 0; j < Texts * chains; j++)
+                read[j] += weight[i + j / Texts] * values[size_t(i + j / Texts) * stride + j % Texts];
+        for (; i < count; i++) read[0] += weight[i] * values[size_t(i) * stride];
+        for (int j = 0; j < Texts * chains; j++) total[j % Texts] += read[j];
     }
 };
 
-// `keys` are those of `Count` components, dimension by dimension.
+// Logits, counted from the highest, of `Count` components, whose keys are given dimension by dimension. Returns the largest.
 template <int Count>
-M3_INLINE void attend(ReadOut& out, const Row* query, const float* keys, const float* values, int dim, int stride) {
-    Row logit[Count];
+M3_INLINE Row multiply(Row* logit, Row highest, const Row* query, const float* keys, int dim) {
+    Row sum[Count];
 #pragma GCC unroll 8
-    for (int j = 0; j < Count; j++) logit[j] = splat(0) - out.highest;
+    for (int j = 0; j < Count; j++) sum[j] = splat(0) - highest;
+#pragma GCC unroll 4
     for (int d = 0; d < dim; d++, keys += Count) {
         keys = in_one_register(keys);
         const Row q = query[d];
 #pragma GCC unroll 8
-        for (int j = 0; j < Count; j++) logit[j] += q * keys[j];
+        for (int j = 0; j < Count; j++) sum[j] += q * keys[j];
     }
-    Row top = logit[0];
+    Row largest = sum[0];
 #pragma GCC unroll 8
-    for (int j = 1; j < Count; j++) top = R::max(top, logit[j]);
-    constexpr uint32_t all = (1u << kLanes) - 1;
-    if (R::bits_le(top, splat(kNegligible)) == all) return;
-    if (R::bits_le(top, splat(0)) != all) {
-        const Row rise = R::max(top, splat(0));
-        out.rescale(rise);
+    for (int j = 1; j < Count; j++) largest = R::max(largest, sum[j]);
 #pragma GCC unroll 8
-        for (int j = 0; j < Count; j++) logit[j] = logit[j] - rise;
-    }
-    out.add(logit, values, stride);
+    for (int j = 0; j < Count; j++) logit[j] = sum[j];
+    return largest;
 }
 
-void attend_all(ReadOut& out, const Row* query, const Attention& a, const float* keys, const float* values) {
-    int i = 0;
-    for (; i + kComponents <= a.components; i += kComponents)
-        attend<kComponents>(out, query, keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
-    for (; i < a.components; i++)
-        attend<1>(out, query, keys + size_t(i) * a.dim, values + size_t(i) * a.texts, a.dim, a.texts);
+// Many logits first and then their exponentials: one block at a time, the steps of an exponential, each of which waits for
+// the one before, would stand between the products of two blocks.
+void attend(ReadOut& out, const Row* query, const Attention& a, const float* keys, const float* values) {
+    Row logit[kLogits];
+    for (int left = a.components; left > 0; left -= kLogits) {
+        const int count = std::min(kLogits, left);
+        Row top = splat(-FLT_MAX);
+        int i = 0;
+        for (; i + kComponents <= count; i += kComponents)
+            top = R::max(top, multiply<kComponents>(logit + i, out.highest, query, keys + size_t(i) * a.dim, a.dim));
+        for (; i < count; i++)
+            top = R::max(top, multiply<1>(logit + i, out.highest, query, keys + size_t(i) * a.dim, a.dim));
+        out.add(logit, count, top, values, a.texts);
+        keys += size_t(kLogits) * a.dim, values += size_t(kLogits) * a.texts;
+    }
 }
 
-// Keys [components][dim] in the order that attend() reads them.
+// Keys [components][dim] in the order that multiply() reads them.
 std::vector<float> packed(const Attention& a) {
     std::vector<float> keys(size_t(a.components) * a.dim);
     const int whole = a.components / kComponents * kComponents;
@@ -123,6 +144,26 @@ std::vector<float> packed(const Attention& a) {
             keys[to] = a.keys[size_t(i) * a.dim + d];
         }
     return keys;
+}
+
+// Queries [lanes][dim] side by side, each times log2(e) / (|q W| tau): its products with the keys are logits to the base 2.
+void load_sharpened(Row* query, const Attention& a, const float* queries, int lanes) {
+    for (int d = 0; d < a.dim; d++) {
+        float side_by_side[kLanes] = {};
+        for (int i = 0; i < lanes; i++) side_by_side[i] = queries[size_t(i) * a.dim + d];
+        query[d] = load(side_by_side);
+    }
+    Row square = splat(0);
+    for (int d = 0; d < a.dim; d++) {
+        Row along = splat(0);
+        for (int e = 0; e < a.dim; e++) along += query[e] * a.metric[size_t(d) * a.dim + e];
+        square += along * query[d];
+    }
+    float sharpness[kLanes];
+    store(sharpness, square);
+    for (float& x : sharpness) x = float(M_LOG2E) / (std::max(std::sqrt(std::max(x, 0.f)), kLeastLength) * a.tau);
+    const Row by = load(sharpness);
+    for (int d = 0; d < a.dim; d++) query[d] = query[d] * by;
 }
 
 }  // namespace
@@ -137,12 +178,12 @@ void read_out(const Attention& a, int64_t count, const float* queries, float* ou
         for (int64_t row = 0; row < rows; row++) {
             const int64_t first = row * kLanes;
             const int lanes = int(std::min<int64_t>(kLanes, count - first));
-            for (int d = 0; d < a.dim; d++) query[d] = load_partial(queries + d * count + first, lanes);
+            load_sharpened(query, a, queries + first * a.dim, lanes);
             for (int text = 0; text < a.texts; text += kMostTexts) {
                 Row logit = splat(0);
                 for (int d = 0; d < a.dim; d++) logit += query[d] * a.keys[d];
                 ReadOut result(std::min(kMostTexts, a.texts - text), logit);
-                attend_all(result, query, a, keys.data(), a.values + text);
+                attend(result, query, a, keys.data(), a.values + text);
                 for (int k = 0; k < result.texts; k++)
                     store_partial(out + (text + k) * count + first, result.total[k] / result.sum, lanes);
             }

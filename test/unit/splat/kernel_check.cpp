@@ -15,7 +15,7 @@ int m3_backward(void*, int64_t, const float*, const float*, const float*, const 
 int m3_accumulate(void*, float*, int, float*, float*);
 int m3_lift(void*, const m3::LiftImage*, int, float*);
 int m3_ssim(int, int, int, const float*, const float*, float*, int, double*);
-int m3_read_out(int, int, int, const float*, const float*, int64_t, const float*, float*, int);
+int m3_read_out(int, int, int, const float*, const float*, float, const float*, int64_t, const float*, float*, int);
 }
 
 template <class T>
@@ -58,7 +58,10 @@ int main(int, char** arguments) {
     const m3::LiftImage grid = {d_image.data(), features.data(), nullptr, nullptr, lifted.data(), known.data(),
                                 7 * 5, 31, 7, 5, 16, 1, 1};
     failed |= m3_lift(view, &grid, 1, seen.data());
-    failed |= m3_read_out(n, channels, 1, features.data(), opacities.data(), pixels, d_image.data(), scores.data(), threads);
+    std::vector<float> metric(channels * channels);
+    for (size_t i = 0; i < channels; i++) metric[i * channels + i] = 1;
+    failed |= m3_read_out(n, channels, 1, features.data(), metric.data(), 0.1f, opacities.data(), pixels, d_image.data(),
+                          scores.data(), threads);
     m3_free(view);
     for (const auto* result : {&image, &depth, &alpha, &median, &d_means, &d_quats, &d_scales, &d_opacities, &d_features, &sums,
                                &weights, &gradient, &lifted, &known, &seen, &scores})

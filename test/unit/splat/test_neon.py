@@ -42,8 +42,9 @@ def natively(inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     scores = torch.empty(PIXELS)
     pictured, totals = (d_image.data_ptr(), features.data_ptr(), None, None), (lifted.data_ptr(), known.data_ptr())
     view.lift([kernel.LiftImage(*pictured, *totals, 7 * 5, 31, 7, 5, 16, 1, True)], seen)
+    metric = torch.eye(CHANNELS)
     opacities, pointers = geometry[3], (d_image.data_ptr(), scores.data_ptr())
-    bank = (features.data_ptr(), opacities.data_ptr())
+    bank = (features.data_ptr(), metric.data_ptr(), 0.1, opacities.data_ptr())
     kernel.load().library.m3_read_out(COUNT, CHANNELS, 1, *bank, PIXELS, *pointers, 1)
     names = ("means", "quats", "scales", "opacities", "features")
     return {
