@@ -64,11 +64,12 @@ def _encoder_lines(entry: "PrincipalQueries", stored: "Mapping[str, StoredTensor
     for name, tensor in stored.items():
         part = _PARTS.get(name, name)
         sizes[part] = sizes.get(part, 0) + tensor.bytes
-    precision = {"F16": "half precision", "I8": "eight bits"}.get(stored["queries"].dtype, stored["queries"].dtype)
+    kept = stored["queries"].dtype if "queries" in stored else ""
+    precision = {"F16": " in half precision", "I8": " in eight bits", "": ", made from the sums of the walks"}[kept]
     linear = "" if entry.linear is None else f", linear head of {entry.linear.index.shape[1]} components each"
     kind = (
         f"{entry.encoder_name} {entry.encoder_version[:12]}: {len(bank)} components of {bank.dim}, "
-        f"queries of {entry.attention.query_dim} in {precision}, tau {entry.attention.tau:.3g}{linear}"
+        f"queries of {entry.attention.query_dim}{precision}, tau {entry.attention.tau:.3g}{linear}"
     )
     chosen = (
         f"    chosen by {bank.method}, theta {bank.theta:.3f}{', lowered by the cap' if bank.capped else ''}; "

@@ -21,6 +21,7 @@ def run(
     refine_poses: Literal["auto", "on", "off"] = "auto",
     resume: bool = False,
     ray: str | None = None,
+    keep_sums: bool = True,
     query_precision: Literal["float16", "int8"] = "float16",
     code_length: int = 0,
 ) -> int:
@@ -38,7 +39,9 @@ def run(
         refine_poses: Correct the pose of each picture first; auto: where the pictures disagree with their poses.
         resume: Go on from the checkpoint that a stopped training left.
         ray: Ray cluster to encode on, HOST:PORT.
-        query_precision: How what each Gaussian remembers is saved; int8 takes half the bytes.
+        keep_sums: Keep what `m3 add` and `m3 forget` need; without, the memory is smaller.
+        query_precision: How what each Gaussian remembers is saved; int8 takes half the bytes. Where sums are kept it
+            follows from them and takes none.
         code_length: Components of the linear head that is kept for `m3 ask --head linear`; 0: none.
     """
     from m3_ros.training.memory_stage import MemorySettings
@@ -56,7 +59,7 @@ def run(
         resume=resume,
         ray_address=ray,
         query_precision=query_precision,
-        memory=MemorySettings(code_length=code_length),
+        memory=MemorySettings(code_length=code_length, keep_sums=keep_sums),
     )
     with ProgressLine() as line:
         report = train(recording, memory_path, settings, line.show)

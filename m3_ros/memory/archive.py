@@ -22,7 +22,7 @@ from m3_ros.memory.archive_content import Manifest, assemble, described, tensors
 from m3_ros.memory.spatial_memory import QueryPrecision, SpatialMemory
 
 FORMAT = "m3_ros memory"
-VERSION = 3
+VERSION = 4
 MANIFEST = "memory.json"
 
 
@@ -38,7 +38,16 @@ def _from_version_2(manifest: Manifest) -> Manifest:
     return manifest | {"version": 3, "encoders": [entry | {"recipe": recipe} for entry in manifest["encoders"]]}
 
 
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _from_version_1, 2: _from_version_2}
+def _from_version_3(manifest: Manifest) -> Manifest:
+    """Version 3 held principal queries also where they follow from the sums of the walks; they are read as before."""
+    return manifest | {"version": 4}
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {
+    1: _from_version_1,
+    2: _from_version_2,
+    3: _from_version_3,
+}
 """Turns a manifest of version v into one of version v + 1; one entry for each version that was ever released."""
 
 _DATA_FILE = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.safetensors")
@@ -52,7 +61,7 @@ def save_memory(memory: SpatialMemory, path: Path, query_precision: QueryPrecisi
     Args:
         memory: what to write.
         path: folder; a memory already there is replaced only when the new one is whole.
-        query_precision: how principal queries are stored.
+        query_precision: how principal queries are stored; those that follow from the sums of the walks are not.
 
     Raises:
         MemoryFormatError: the folder cannot be written.

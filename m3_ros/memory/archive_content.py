@@ -25,6 +25,7 @@ from m3_ros.memory.spatial_memory import (
     SpatialMemory,
     Walk,
 )
+from m3_ros.memory.walks import composed_queries, total
 from m3_ros.splat.gaussians import Gaussians
 
 Manifest = dict[str, Any]
@@ -46,7 +47,7 @@ def tensors(memory: SpatialMemory, precision: QueryPrecision = "float16") -> dic
         },
     }
     for i, entry in enumerate(memory.principal_queries):
-        groups[f"encoder_{i}"] = _entry_tensors(entry, precision)
+        groups[f"encoder_{i}"] = _entry_tensors(entry, precision, with_queries=not _follow_from_sums(memory, i))
     for i, walk in enumerate(memory.walks):
         groups[f"walk_{i}"] = _walk_tensors(walk)
     if memory.objects is not None:
@@ -54,9 +55,18 @@ def tensors(memory: SpatialMemory, precision: QueryPrecision = "float16") -> dic
     return groups
 
 
-def _entry_tensors(entry: PrincipalQueries, precision: QueryPrecision) -> dict[str, Tensor]:
+def _follow_from_sums(memory: SpatialMemory, encoder: int) -> bool:
+    """Tell whether the queries of an encoder are, bit for bit, what the sums of the walks give: they need no bytes."""
+    entry = memory.principal_queries[encoder]
+    if entry.recipe is None or not memory.walks:
+        return False
+    return torch.equal(composed_queries(entry.recipe, total(memory.walks, encoder)), entry.queries)
+
+
+def _entry_tensors(entry: PrincipalQueries, precision: QueryPrecision, with_queries: bool) -> dict[str, Tensor]:
     bank, recipe = entry.attention.bank, entry.recipe
-    tensors = _query_tensors(entry, precision) | {
+    queries = _query_tensors(entry, precision) if with_queries else {"norms": entry.norms.float()}
+    tensors = queries | {
         "consistency": entry.consistency.half(),
         "W": entry.attention.W.float(),
         "components": _halved(bank.components),
@@ -173,15 +183,18 @@ def assemble(manifest: Manifest, files: Groups) -> SpatialMemory:
     if provenance["psnr_db"] is None:
         provenance["psnr_db"] = math.nan
     cameras = tuple(Camera(int(w), int(h), *rest) for w, h, *rest in frames["intrinsics"].tolist())
+    walks = tuple(_walk(entry, files[entry["file"]], len(manifest["encoders"])) for entry in manifest["walks"])
     return SpatialMemory(
         gaussians=Gaussians(**{field.name: stored[field.name] for field in dataclasses.fields(Gaussians)}),
-        principal_queries=tuple(_queries(entry, files[entry["file"]]) for entry in manifest["encoders"]),
+        principal_queries=tuple(
+            _queries(entry, files[entry["file"]], walks, i) for i, entry in enumerate(manifest["encoders"])
+        ),
         visibility=stored["visibility"],
         keyframes=Keyframes(frames["stamps_ns"].numpy(), frames["T_map_camera"].numpy(), cameras),
         provenance=Provenance(**provenance),
         map_frame=str(manifest["map_frame"]),
         objects=None if manifest["objects"] is None else _objects(manifest, files["objects"]),
-        walks=tuple(_walk(entry, files[entry["file"]], len(manifest["encoders"])) for entry in manifest["walks"]),
+        walks=walks,
     )
 
 
@@ -209,7 +222,9 @@ def _walk(entry: Mapping[str, Any], stored: Mapping[str, Tensor], encoders: int)
     return Walk(str(entry["name"]), int(entry["keyframes"]), tuple(lifted))
 
 
-def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> PrincipalQueries:
+def _queries(
+    entry: Mapping[str, Any], stored: Mapping[str, Tensor], walks: Sequence[Walk], encoder: int
+) -> PrincipalQueries:
     bank = MemoryBank(
         components=stored["components"].float(),
         encoder_name=entry["name"],
@@ -234,7 +249,10 @@ def _queries(entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Principa
     if "code_index" in stored:
         weights = _from_eight_bits(stored["code_weights"], stored["code_scales"])
         linear = LinearHead(bank, stored["code_index"].int(), weights)
-    queries = stored["queries"]
     if "query_scales" in stored:
-        queries = _from_eight_bits(queries, stored["query_scales"]).half()
+        queries = _from_eight_bits(stored["queries"], stored["query_scales"]).half()
+    elif "queries" in stored or recipe is None:
+        queries = stored["queries"]
+    else:
+        queries = composed_queries(recipe, total(walks, encoder))
     return PrincipalQueries(queries, stored["norms"], stored["consistency"].float(), attention, recipe, linear)

@@ -20,12 +20,18 @@ from m3_ros.memory.spatial_memory import Keyframes, PrincipalQueries, Recipe, Sp
 def compose(attention: MemoryAttention, recipe: Recipe, lifted: Lifted) -> PrincipalQueries:
     """Turn sums over views into what an encoder remembers: their mean, corrected by what the polish had learned."""
     mean, _ = lifted.mean(recipe.min_weight)
-    known = lifted.weights >= recipe.min_weight
-    queries = ((mean + recipe.correction.float()) * known[:, None]).half()
+    queries = composed_queries(recipe, lifted)
     length = torch.linalg.vector_norm(mean @ torch.linalg.pinv(recipe.to_query), dim=1).clamp(max=1.0).half().float()
     norms, code_length = attention.norms(queries.float()), recipe.code_length
     linear = coded(mean, attention.bank, recipe.to_query, code_length) if code_length else None
     return PrincipalQueries(queries, norms, length, attention, recipe, linear)
+
+
+def composed_queries(recipe: Recipe, lifted: Lifted) -> Float[Tensor, "N s"]:
+    """Return the principal queries that `compose` makes of sums; the same sums give the same bits."""
+    mean, _ = lifted.mean(recipe.min_weight)
+    known = lifted.weights >= recipe.min_weight
+    return ((mean + recipe.correction.float()) * known[:, None]).half()
 
 
 def total(walks: Sequence[Walk], encoder: int) -> Lifted:

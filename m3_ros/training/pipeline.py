@@ -33,7 +33,7 @@ class TrainingSettings:
     memory: MemorySettings = field(default_factory=MemorySettings)
     """Settings of the memory stage."""
     query_precision: QueryPrecision = "float16"
-    """How principal queries are saved: int8 takes half the bytes."""
+    """How principal queries are saved: int8 takes half the bytes. Those that follow from kept sums take none."""
     max_seconds: float = 0.0
     """Time budget of the geometry stage [s]; 0: the preset's own."""
     max_gaussians: int = 0

@@ -15,7 +15,8 @@ from m3_ros.training.polish import PolishSettings
 
 SETTINGS = TrainingSettings(
     preset="seconds", encoders=("colours",), max_seconds=2.0, max_gaussians=600, held_out_every=4, refine_poses="off",
-    query_precision="int8", memory=MemorySettings(query_dim=6, code_length=2, polish=PolishSettings(steps=2)),
+    query_precision="int8",
+    memory=MemorySettings(query_dim=6, code_length=2, keep_sums=False, polish=PolishSettings(steps=2)),
 )  # fmt: skip
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from m3_ros.cli.main import main
 from m3_ros.errors import MemoryFormatError, TrainingError
 from m3_ros.memory import SpatialMemory, remove_walk
+from m3_ros.memory.archive import stored_precision, stored_tensors
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 from m3_ros.training.polish import PolishSettings
 from m3_ros.training.walks import add_walk
@@ -42,6 +44,24 @@ def test_a_walk_adds_what_it_saw(memory, grown):
 
 def test_a_walk_added_and_removed_leaves_no_trace(memory, grown):
     assert same(remove_walk(grown, "second"), memory)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_queries_that_follow_from_sums_take_no_bytes_and_come_back_bit_by_bit(memory, grown, tmp_path, precision):
+    grown.save(tmp_path, precision)
+    assert "queries" not in stored_tensors(tmp_path)["encoder_0"]
+    assert stored_precision(tmp_path) == "float16"
+    loaded = SpatialMemory.load(tmp_path)
+    assert torch.equal(loaded.principal_queries[0].queries, grown.principal_queries[0].queries)
+    assert same(remove_walk(loaded, "second"), memory)
+    assert main(["info", str(tmp_path)]) == 0
+
+
+def test_queries_that_sums_do_not_give_are_stored(memory, tmp_path):
+    (entry,) = memory.principal_queries
+    changed = replace(memory, principal_queries=(replace(entry, queries=entry.queries * 2),))
+    changed.save(tmp_path)
+    assert torch.equal(SpatialMemory.load(tmp_path).principal_queries[0].queries, entry.queries * 2)
 
 
 def test_the_first_walk_can_be_removed_too(coloured_room, room_frames, memory, grown):
