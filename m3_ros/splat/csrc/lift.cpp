@@ -13,19 +13,28 @@
 namespace m3 {
 namespace {
 
+// Where the channels of each image lie among those of all, and behind them, of images with holes, whether there is a feature.
+struct Columns {
+    std::vector<int> first, known;  // of each image; known is -1 where there always is a feature
+    int stride = 0, known_first;
+
+    Columns(const LiftImage* images, int count) : first(count), known(count, -1) {
+        for (int k = 0; k < count; k++) first[k] = stride, stride += 16 * images[k].blocks;
+        known_first = stride;
+        for (int k = 0; k < count; k++)
+            if (has_holes(images[k])) known[k] = stride++;
+        stride = (stride + 15) / 16 * 16;
+    }
+};
+
 // What every slot (Gaussian, tile) has collected. Slots never share memory: no locks, and the same bits on every run.
 struct LiftSums {
-    std::vector<int> first;      // of each image: where its channels start in `wide`
-    int stride = 0;
-    size_t slots;
-    Buffer<float> wide;          // [slots, stride]
-    Buffer<float> seen, known;   // [slots]; of each image [slots]: weights of the pixels that have a feature
+    Buffer<float> wide;  // [slots][stride]; not set where nothing was seen, most often because the Gaussian is covered there
+    Buffer<float> seen;  // [slots]
 
-    LiftSums(const Context& context, const LiftImage* images, int count) : first(count), slots(context.slot_count()) {
-        for (int k = 0; k < count; k++) first[k] = stride, stride += 16 * images[k].blocks;
-        wide.reserve(slots * stride + 16);
-        seen.reserve(slots + 16);
-        known.reserve(slots * count + 16);
+    LiftSums(const Context& context, const Columns& columns) {
+        wide.reserve(size_t(context.slot_count()) * columns.stride + 16);
+        seen.reserve(context.slot_count() + 16);
     }
 };
 
@@ -82,92 +91,114 @@ float list_spots(const LiftWork& work, const Tile& tile, int i, int spots_x, Rea
     return sum;
 }
 
-// out[:] = sum over the reached spots of weight * value, for `Group` blocks of sixteen channels at once.
+// out[:] = sum over the reached spots of weight * value, for `Group` blocks of sixteen channels at once. Two chains of
+// additions, because a single one would wait for each of them, whatever the group: the same bits beside any other image.
 template <int Group>
-M3_INLINE void multiply(const Reached& reached, const float* values, int width, float* out) {
+M3_INLINE void multiply(const Reached& reached, const float* values, int stride, float* out) {
     Row even[Group], odd[Group];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int g = 0; g < Group; g++) even[g] = odd[g] = splat(0);
     int s = 0;
     for (; s + 1 < reached.count; s += 2) {
-        const float *a = values + size_t(reached.number[s]) * width, *b = values + size_t(reached.number[s + 1]) * width;
-#pragma GCC unroll 4
+        const float* a = in_one_register(values + size_t(reached.number[s]) * stride);
+        const float* b = in_one_register(values + size_t(reached.number[s + 1]) * stride);
+        const float of_a = reached.weight[s], of_b = reached.weight[s + 1];
+#pragma GCC unroll 8
         for (int g = 0; g < Group; g++) {
-            even[g] += load(a + 16 * g) * reached.weight[s];
-            odd[g] += load(b + 16 * g) * reached.weight[s + 1];
+            even[g] += load(a + 16 * g) * of_a;
+            odd[g] += load(b + 16 * g) * of_b;
         }
     }
     if (s < reached.count) {
-        const float* a = values + size_t(reached.number[s]) * width;
-#pragma GCC unroll 4
+        const float* a = values + size_t(reached.number[s]) * stride;
+#pragma GCC unroll 8
         for (int g = 0; g < Group; g++) even[g] += load(a + 16 * g) * reached.weight[s];
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int g = 0; g < Group; g++) store(out + 16 * g, even[g] + odd[g]);
 }
 
-void lift_tile(const Spotted* seen, LiftWork& work, LiftSums& sums, const Tile& tile, int spots_x) {
-    const Reached& reached = work.reached;
+// The same for all channels of all images, which lie side by side.
+void multiply_all(const Reached& reached, const float* values, int stride, float* out) {
+    int c = 0;
+    for (; c + 16 * kLiftGroup <= stride; c += 16 * kLiftGroup) multiply<kLiftGroup>(reached, values + c, stride, out + c);
+    if constexpr (kLiftGroup > 2)
+        for (; c + 32 <= stride; c += 32) multiply<2>(reached, values + c, stride, out + c);
+    for (; c < stride; c += 16) multiply<1>(reached, values + c, stride, out + c);
+}
+
+void lift_tile(const float* values, const Columns& columns, LiftWork& work, LiftSums& sums, const Tile& tile, int spots_x) {
     for (int i = 0; i < tile.count; i++) {
         const size_t slot = size_t(tile.first + i);
         sums.seen[slot] = list_spots(work, tile, i, spots_x, work.reached);
-        for (size_t k = 0; k < sums.first.size(); k++) {
-            const float* values = seen[k].values.data();
-            float* out = sums.wide.data() + slot * sums.stride + sums.first[k];
-            int c = 0;
-            for (; c + 32 <= seen[k].width; c += 32) multiply<2>(reached, values + c, seen[k].width, out + c);
-            if (c < seen[k].width) multiply<1>(reached, values + c, seen[k].width, out + c);
-            if (!seen[k].holes) continue;
-            float known = 0;
-            for (int s = 0; s < reached.count; s++) known += reached.weight[s] * seen[k].known[reached.number[s]];
-            sums.known[k * sums.slots + slot] = known;
-        }
+        if (work.reached.count) multiply_all(work.reached, values, columns.stride, sums.wide.data() + slot * columns.stride);
     }
 }
 
 // Add to the sums of a Gaussian what its slots hold of one image.
-void gather_image(const LiftImage& image, const LiftSums& sums, int k, bool holes, const std::vector<int>& slots, int64_t id,
-                  float seen) {
-    const float* wide = sums.wide.data() + sums.first[k];
+void gather_image(const LiftImage& image, const float* wide, int stride, int first, int known, const std::vector<int>& slots,
+                  int64_t id, float seen) {
     for (int c = 0; c < image.channels; c += kLanes) {
         Row sum = splat(0);
-        for (const int slot : slots) sum += load(wide + size_t(slot) * sums.stride + c);
+        for (const int slot : slots) sum += load(wide + size_t(slot) * stride + first + c);
         const int lanes = std::min(kLanes, image.channels - c);
         float* to = image.sums + id * image.channels + c;
         store_partial(to, load_partial(to, lanes) + sum, lanes);
     }
-    if (holes) {
+    if (known >= 0) {
         seen = 0;
-        for (const int slot : slots) seen += sums.known[k * sums.slots + slot];
+        for (const int slot : slots) seen += wide[size_t(slot) * stride + known];
     }
     image.weights[id] += seen;
 }
 
 // Ask for what gathering one Gaussian will read and write.
-M3_INLINE void prefetch(const Context& context, const LiftImage* images, int count, const LiftSums& sums, int item) {
+M3_INLINE void prefetch(const Context& context, const LiftImage* images, int count, const LiftSums& sums, int stride, int item) {
     const int64_t id = context.visible[item].id;
     for (const Band& band : context.bands)
-        for (int h = band.first[item]; h < band.first[item + 1]; h++)
-            for (int c = 0; c < sums.stride; c += 16)
-                __builtin_prefetch(sums.wide.data() + size_t(band.slot[h]) * sums.stride + c);
+        for (int h = band.first[item]; h < band.first[item + 1]; h++) {
+            const size_t slot = band.slot[h];
+            if (sums.seen[slot] == 0) continue;
+            for (int c = 0; c < stride; c += 16) __builtin_prefetch(sums.wide.data() + slot * stride + c);
+        }
     for (int k = 0; k < count; k++) {
         for (int c = 0; c < images[k].channels; c += 16) __builtin_prefetch(images[k].sums + id * images[k].channels + c, 1);
         __builtin_prefetch(images[k].weights + id, 1);
     }
 }
 
+// The numbers of all images at the spots of a view, side by side.
+struct SpotsOfAll {
+    Buffer<float> values;  // [spots][stride]
+    std::vector<Spotted> images;
+
+    SpotsOfAll(const Camera& camera, const LiftImage* of, int count, const Columns& columns) : images(count) {
+        const size_t spots = spot_count(camera), stride = columns.stride;
+        float* all = values.reserve(spots * stride + 16);
+        for (size_t c = columns.known_first; c < stride; c += 16)
+            for (size_t s = 0; s < spots; s++) store(all + s * stride + c, splat(0));
+        for (int k = 0; k < count; k++) {
+            Spotted& image = images[k];
+            image.width = 16 * of[k].blocks, image.stride = columns.stride;
+            image.values = all + columns.first[k], image.known = columns.known[k] < 0 ? nullptr : all + columns.known[k];
+            image.vectors.reserve(size_t(of[k].count) * image.width + 16);
+        }
+    }
+};
+
 }  // namespace
 
 void lift(Context& context, const LiftImage* images, int count, float* seen) {
-    LiftSums sums(context, images, count);
-    std::vector<Spotted> spotted(count);
-    for (int k = 0; k < count; k++) prepare_spots(context.camera, images[k], spotted[k]);
+    const Columns columns(images, count);
+    const int stride = columns.stride;
+    LiftSums sums(context, columns);
+    SpotsOfAll spots(context.camera, images, count, columns);
     const int spots_x = spots_of(context.camera.width), n = int(context.visible.size());
 #pragma omp parallel num_threads(context.threads)
     {
         LiftWork work;
         std::vector<int> slots;
-        fill_spots(context.camera, images, count, spotted.data());
+        fill_spots(context.camera, images, count, spots.images.data());
 #pragma omp for schedule(dynamic, 4)
         for (int number = 0; number < context.tile_count(); number++) {
             const int tile_count = load_tile(work.tile, context, number);
@@ -175,19 +206,21 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
             const int x0 = number % context.tiles_x * kTile, y0 = number / context.tiles_x * kTile;
             const Tile tile = {context.tile_first[number], tile_count, x0, y0, std::min(context.camera.height, y0 + kTile)};
             blend_tile(context, work, tile);
-            lift_tile(spotted.data(), work, sums, tile, spots_x);
+            lift_tile(spots.values.data(), columns, work, sums, tile, spots_x);
         }
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
             const int64_t id = context.visible[i].id;
-            if (i + kAhead < n) prefetch(context, images, count, sums, i + kAhead);
+            if (i + kAhead < n) prefetch(context, images, count, sums, stride, i + kAhead);
             slots.clear();
-            for (const Band& band : context.bands)
-                for (int h = band.first[i]; h < band.first[i + 1]; h++) slots.push_back(band.slot[h]);
             float sum = 0;
-            for (const int slot : slots) sum += sums.seen[slot];
+            for (const Band& band : context.bands)
+                for (int h = band.first[i]; h < band.first[i + 1]; h++)
+                    if (const float part = sums.seen[band.slot[h]]; part > 0) slots.push_back(band.slot[h]), sum += part;
+            if (slots.empty()) continue;
             seen[id] += sum;
-            for (int k = 0; k < count; k++) gather_image(images[k], sums, k, spotted[k].holes, slots, id, sum);
+            for (int k = 0; k < count; k++)
+                gather_image(images[k], sums.wide.data(), stride, columns.first[k], columns.known[k], slots, id, sum);
         }
     }
 }

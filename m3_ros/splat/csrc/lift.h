@@ -24,17 +24,19 @@ struct LiftImage {
 // The projected features of one encoder at every spot of a view.
 struct Spotted {
     int width = 0;          // 16 * blocks
-    Buffer<float> values;   // [rows of spots][spots of a row][width]; zero where there is no feature
-    Buffer<float> known;    // [rows of spots][spots of a row]: 1 where there is a feature, 0 elsewhere
-    bool holes = false;     // there may be spots without a feature; else `known` is not set
+    int stride;             // of a spot's numbers, where those of all encoders lie side by side
+    float* values;          // [rows of spots][spots of a row] of `width` numbers; zero where there is no feature
+    float* known;           // [rows of spots][spots of a row]: 1 where there is a feature, 0 elsewhere; null: there always is
     Buffer<float> vectors;  // the projected vectors of cells or regions
 };
 
 inline int spots_of(int pixels) { return (pixels + kSpot - 1) / kSpot; }
 
-void prepare_spots(const Camera& camera, const LiftImage& image, Spotted& out);
+inline size_t spot_count(const Camera& camera) { return size_t(spots_of(camera.width)) * spots_of(camera.height); }
 
-// Called by all threads of a parallel region, which leave it together; every `out` was prepared before.
+inline bool has_holes(const LiftImage& image) { return image.valid || image.index; }
+
+// Called by all threads of a parallel region, which leave it together; every `out` has its memory already.
 void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out);
 
 // sums += weight * value, weights += weight where there is a value, seen [N] += weight.

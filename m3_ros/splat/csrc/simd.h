@@ -40,18 +40,19 @@ typedef float Vec16 __attribute__((vector_size(64)));
 //   kWideGroup   blocks of sixteen channels whose gradients are summed at once, for kEntries entries;
 //   kLoneEntries entries for which a block that is left over is summed at once
 //   kLightSums   independent sums for each of four entries of find_light
+//   kLiftGroup   blocks of sixteen channels that lift sums up at once
 #if defined(__AVX512F__)
 using Row = Vec16;
-constexpr int kBlock = 16, kLastBlock = 8, kWideGroup = 4, kEntries = 2, kLoneEntries = 8, kLightSums = 2;
+constexpr int kBlock = 16, kLastBlock = 8, kWideGroup = 4, kEntries = 2, kLoneEntries = 8, kLightSums = 2, kLiftGroup = 6;
 #elif defined(__AVX2__)
 using Row = Pair<Vec8>;
-constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1;
+constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1, kLiftGroup = 3;
 #elif defined(__aarch64__)
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1;
+constexpr int kBlock = 4, kLastBlock = 0, kWideGroup = 1, kEntries = 4, kLoneEntries = 4, kLightSums = 1, kLiftGroup = 3;
 #else
 using Row = Pair<Pair<Vec4>>;
-constexpr int kBlock = 2, kLastBlock = 0, kWideGroup = 1, kEntries = 2, kLoneEntries = 2, kLightSums = 1;
+constexpr int kBlock = 2, kLastBlock = 0, kWideGroup = 1, kEntries = 2, kLoneEntries = 2, kLightSums = 1, kLiftGroup = 1;
 #endif
 
 constexpr int kLanes = 16;

@@ -83,13 +83,13 @@ void fill_from_grid(const Camera& camera, const LiftImage& image, int y, Spotted
         const size_t cell[4] = {low_row + columns.low, low_row + columns.high, high_row + columns.low, high_row + columns.high};
         float weight[4] = {(1 - rows.share) * (1 - columns.share), (1 - rows.share) * columns.share,
                            rows.share * (1 - columns.share), rows.share * columns.share};
-        if (out.holes) {
+        if (out.known) {
             float share = 0;
             for (int k = 0; k < 4; k++) share += image.valid[cell[k]] ? weight[k] : 0;
-            out.known[size_t(y) * spots_x + x] = share > kLeastKnown;
+            out.known[(size_t(y) * spots_x + x) * out.stride] = share > kLeastKnown;
             for (float& w : weight) w = share > kLeastKnown ? w / share : 0;
         }
-        float* to = out.values.data() + (size_t(y) * spots_x + x) * width;
+        float* to = out.values + (size_t(y) * spots_x + x) * out.stride;
         for (int c = 0; c < width; c += kLanes) {
             Row sum = splat(0);
 #pragma GCC unroll 4
@@ -108,8 +108,8 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, int y, Spot
     const int64_t* index = image.index + size_t(cell_of(y, image.rows, camera.height)) * image.columns;
     for (int x = 0; x < spots_x; x++) {
         const int64_t region = index[cell_of(x, image.columns, camera.width)];
-        float* to = out.values.data() + (size_t(y) * spots_x + x) * width;
-        out.known[size_t(y) * spots_x + x] = region >= 0;
+        float* to = out.values + (size_t(y) * spots_x + x) * out.stride;
+        out.known[(size_t(y) * spots_x + x) * out.stride] = region >= 0;
         if (region >= 0)
             std::memcpy(to, out.vectors.data() + size_t(region) * width, sizeof(float) * width);
         else
@@ -118,15 +118,6 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, int y, Spot
 }
 
 }  // namespace
-
-void prepare_spots(const Camera& camera, const LiftImage& image, Spotted& out) {
-    const size_t spots = size_t(spots_of(camera.width)) * spots_of(camera.height);
-    out.width = 16 * image.blocks;
-    out.values.reserve(spots * out.width + 16);
-    out.vectors.reserve(size_t(image.count) * out.width + 16);
-    out.holes = image.valid || image.index;
-    if (out.holes) out.known.reserve(spots + 16);
-}
 
 void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out) {
     for (int k = 0; k < count; k++)
