@@ -65,7 +65,7 @@ def test_fitted_components_solve_the_ridge_regression(views, known):
 
 
 def test_steps_look_along_the_given_directions_only_and_come_as_near(views, known):
-    directions = pca_projection(known.moment, 8)
+    directions = pca_projection(known.moment, 16)
     learner, full = learner_of(views, known, directions=directions), learner_of(views, known)
     fit_components(views, [learner], SETTINGS, torch.Generator().manual_seed(SETTINGS.seed))
     fitted = learner.standing_for().clone()
@@ -73,7 +73,7 @@ def test_steps_look_along_the_given_directions_only_and_come_as_near(views, know
     polish(views, [full], SETTINGS)
     learned = learner.attention().bank.components
     beside = torch.eye(48) - directions.T @ directions
-    assert learner.values.shape == (len(fitted), 8)
+    assert learner.values.shape == (len(fitted), 16)
     assert not torch.allclose(learned, fitted, atol=1e-3)
     torch.testing.assert_close(learned @ beside, fitted @ beside, atol=2e-3, rtol=0)
     assert error(views, learner) < 1.05 * error(views, full)
