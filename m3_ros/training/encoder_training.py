@@ -75,7 +75,7 @@ class EncoderTrainingSettings:
     """Patches per step, drawn so that small and rare things get their share."""
     background_weight: float = 0.3
     """Odds of floor, wall and ceiling against things, when patches are drawn."""
-    background_naming: float = 0.5
+    background_naming: float = 0.4
     """What a patch of floor, wall or ceiling counts when all are named. Far less than a thing's would teach the network
     to name a wardrobe wherever a wall shows little."""
     threads: int = 2
