@@ -76,22 +76,20 @@ struct ReadOut {
         total[0] += read;
         int k = 1;
         for (; k + 4 <= texts; k += 4) add_texts<4>(total + k, logit, count, values + k, stride);
-        for (; k < texts; k++) add_texts<1>(total + k, logit, count, values + k, stride);
+        if (texts - k == 3) add_texts<3>(total + k, logit, count, values + k, stride);
+        if (texts - k == 2) add_texts<2>(total + k, logit, count, values + k, stride);
+        if (texts - k == 1) add_texts<1>(total + k, logit, count, values + k, stride);
     }
 
-    // One text alone is added up in four chains: a single one would wait for each addition.
+    // In the order in which add() sums the first text: the same text gives the same bits wherever it stands.
     template <int Texts>
     static M3_INLINE void add_texts(Row* total, const Row* weight, int count, const float* values, int stride) {
-        constexpr int chains = Texts == 1 ? 4 : 1;
-        Row read[Texts * chains];
-        std::fill(read, read + Texts * chains, splat(0));
-        int i = 0;
-        for (; i + chains <= count; i += chains)
+        Row read[Texts];
+        std::fill(read, read + Texts, splat(0));
+        for (int i = 0; i < count; i++)
 #pragma GCC unroll 4
-            for (int j = 0; j < Texts * chains; j++)
-                read[j] += weight[i + j / Texts] * values[size_t(i + j / Texts) * stride + j % Texts];
-        for (; i < count; i++) read[0] += weight[i] * values[size_t(i) * stride];
-        for (int j = 0; j < Texts * chains; j++) total[j % Texts] += read[j];
+            for (int k = 0; k < Texts; k++) read[k] += weight[i] * values[size_t(i) * stride + k];
+        for (int k = 0; k < Texts; k++) total[k] += read[k];
     }
 };
 

@@ -17,6 +17,14 @@ def test_it_equals_the_plain_softmax(n, s, t, texts, tau):
     torch.testing.assert_close(read_out(queries, keys, values, W @ W.T, tau), expected.float(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("texts", [2, 3, 4, 6, 71])
+def test_the_same_text_gives_the_same_bits_wherever_it_stands(texts):
+    read = read_out(
+        random(50, 16), random(16, 333, seed=1), random(333, 1, seed=2).repeat(1, texts), torch.eye(16), 0.1
+    )
+    assert torch.equal(read, read[:, :1].expand(-1, texts))
+
+
 def test_a_zero_query_attends_to_all_alike():
     values = random(9, 2)
     read = read_out(torch.zeros(3, 4), random(4, 9), values, torch.eye(4), 0.05)
