@@ -65,7 +65,9 @@ def _encoder_lines(entry: "PrincipalQueries", stored: "Mapping[str, StoredTensor
         part = _PARTS.get(name, name)
         sizes[part] = sizes.get(part, 0) + tensor.bytes
     kept = stored["queries"].dtype if "queries" in stored else ""
-    precision = {"F16": " in half precision", "I8": " in eight bits", "": ", made from the sums of the walks"}[kept]
+    precision = {"F16": " in half precision", "I8": " in eight bits", "": ", made from the sums of the walks"}.get(
+        kept, f" in {kept}"
+    )
     linear = "" if entry.linear is None else f", linear head of {entry.linear.index.shape[1]} components each"
     kind = (
         f"{entry.encoder_name} {entry.encoder_version[:12]}: {len(bank)} components of {bank.dim}, "

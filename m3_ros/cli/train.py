@@ -2,11 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from m3_ros.cli.progress_line import ProgressLine
+
+if TYPE_CHECKING:
+    from m3_ros.training.pipeline import TrainingReport
 
 
 def run(
@@ -63,6 +66,11 @@ def run(
     )
     with ProgressLine() as line:
         report = train(recording, memory_path, settings, line.show)
+    _say(report)
+    return 0
+
+
+def _say(report: "TrainingReport") -> None:
     print(
         f"{report.memory_path}: {report.gaussians} Gaussians from {report.keyframes} keyframes, "
         f"held-out PSNR {report.psnr_db:.2f} dB, {report.seconds:.0f} s ({report.geometry_seconds:.0f} s geometry), "
@@ -77,4 +85,3 @@ def run(
     for warning in report.warnings:
         print(f"warning: {warning}")
     print(f'ask it: m3 ask {report.memory_path} "find the chair"')
-    return 0

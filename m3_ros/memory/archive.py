@@ -90,7 +90,7 @@ def load_memory(path: Path) -> SpatialMemory:
         _check_seal(path, manifest)
         files = {role: _read_data(path, entry) for role, entry in migrated["files"].items()}
         return assemble(migrated, files)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise MemoryFormatError(
             f"{path / MANIFEST} is corrupt: {type(error).__name__} {error}: train the memory again or restore a copy"
         ) from error

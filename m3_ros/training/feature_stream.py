@@ -68,9 +68,10 @@ class FeatureStream:
         return _along(feature_map, self.directions)
 
     def along(self, directions: Float[Tensor, "p D"]) -> "FeatureStream":
-        """Return a stream of features along some directions, which holds what this one does."""
+        """Return a stream of features along some directions. It holds what this one did; this one lets go of it."""
         stream = replace(self, directions=directions)
-        stream.held.extend(_halved(_along(_widened(kept), directions)) for kept in self.held)
+        while self.held:
+            stream.held.append(_halved(_along(_widened(self.held.pop(0)), directions)))
         return stream
 
     def _keep(self, number: int, seen: FeatureMap) -> None:

@@ -242,7 +242,7 @@ def fit_components(
             for learner, (queries, features), equations in zip(fitted, chosen, sums, strict=True):
                 equations.add(learner.weights(queries), features)
         for learner, equations in zip(fitted, sums, strict=True):
-            learner.stand_for(equations.solve(settings.ridge, learner.standing_for()))
+            learner.stand_for(equations.solve(settings.ridge, learner.bank.components))
 
 
 def _step(

@@ -136,8 +136,10 @@ void lift_tile(const float* values, const Columns& columns, LiftWork& work, Lift
 }
 
 // Add to the sums of a Gaussian what its slots hold of one image.
-void gather_image(const LiftImage& image, const float* wide, int stride, int first, int known, const std::vector<int>& slots,
+void gather_image(const LiftImage& image, const LiftSums& sums, const Columns& columns, int k, const std::vector<int>& slots,
                   int64_t id, float seen) {
+    const float* wide = sums.wide.data();
+    const int stride = columns.stride, first = columns.first[k], known = columns.known[k];
     for (int c = 0; c < image.channels; c += kLanes) {
         Row sum = splat(0);
         for (const int slot : slots) sum += load(wide + size_t(slot) * stride + first + c);
@@ -190,7 +192,6 @@ struct SpotsOfAll {
 
 void lift(Context& context, const LiftImage* images, int count, float* seen) {
     const Columns columns(images, count);
-    const int stride = columns.stride;
     LiftSums sums(context, columns);
     SpotsOfAll spots(context.camera, images, count, columns);
     const int spots_x = spots_of(context.camera.width), n = int(context.visible.size());
@@ -211,7 +212,7 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
             const int64_t id = context.visible[i].id;
-            if (i + kAhead < n) prefetch(context, images, count, sums, stride, i + kAhead);
+            if (i + kAhead < n) prefetch(context, images, count, sums, columns.stride, i + kAhead);
             slots.clear();
             float sum = 0;
             for (const Band& band : context.bands)
@@ -219,8 +220,7 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
                     if (const float part = sums.seen[band.slot[h]]; part > 0) slots.push_back(band.slot[h]), sum += part;
             if (slots.empty()) continue;
             seen[id] += sum;
-            for (int k = 0; k < count; k++)
-                gather_image(images[k], sums.wide.data(), stride, columns.first[k], columns.known[k], slots, id, sum);
+            for (int k = 0; k < count; k++) gather_image(images[k], sums, columns, k, slots, id, sum);
         }
     }
 }

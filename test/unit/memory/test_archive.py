@@ -144,10 +144,7 @@ def test_one_flipped_bit_anywhere_in_the_manifest_is_refused(saved):
 
 
 def test_a_memory_of_version_3_is_read(coloured_room, saved):
-    manifest = json.loads((saved / MANIFEST).read_text()) | {"version": 3}
-    del manifest["sha256"]
-    text = json.dumps(manifest, indent=1, sort_keys=True).encode()
-    (saved / MANIFEST).write_text(json.dumps(manifest | {"sha256": hashlib.sha256(text).hexdigest()}))
+    edit_manifest(saved, lambda manifest: manifest.update(version=3))
     kept, entry = coloured_room.memory.principal_queries[0], load_memory(saved).principal_queries[0]
     assert torch.equal(kept.queries, entry.queries)
 
