@@ -7,11 +7,11 @@ from pathlib import Path
 def run(
     directory: Path = Path("runs/encoder"),
     crops: int = 60_000,
-    cooldown: int = 15_000,
+    cooldown: int = 24_000,
     rooms: int = 260,
     seed: int = 0,
     start_from: Path | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 4e-3,
     finish: bool = False,
     install: bool = False,
 ) -> int:
@@ -24,7 +24,7 @@ def run(
         rooms: Number of generated rooms.
         seed: Seed of weights and crops.
         start_from: Checkpoint whose weights are the first; without it, random ones.
-        learning_rate: Largest step; half of the default suits a checkpoint that was trained to its end.
+        learning_rate: Largest step; a quarter of the default suits a checkpoint that was trained to its end.
         finish: Cool down from here on and end; a training that runs in the folder now is told to.
         install: Put the checkpoint in the place of the package's own when it is finished.
     """

@@ -1,7 +1,7 @@
 """Random crops of room pictures with what cameras do to them, in batches, for the training of the embedded encoder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from m3_ros.features.vision_transformer import PIXEL_MULTIPLE
 from m3_ros.training.encoder_data import RoomViews, read_room
 
 _MAX_IDS = 256
@@ -38,6 +39,11 @@ class CropSettings:
     """Share of crops that went through JPEG."""
     noise: float = 9.0
     """Largest standard deviation of pixel noise, in 8-bit steps."""
+
+    def smaller(self) -> "CropSettings":
+        """Return the same with three quarters of the width and height, in whole multiples of what the network takes."""
+        width, height = (round(0.75 * side / PIXEL_MULTIPLE) * PIXEL_MULTIPLE for side in (self.width, self.height))
+        return replace(self, width=width, height=height)
 
 
 @dataclass(frozen=True)

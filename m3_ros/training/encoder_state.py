@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,8 +15,10 @@ from m3_ros.errors import TrainingError
 from m3_ros.features.checkpoint import read_checkpoint
 from m3_ros.features.vision_transformer import VisionSettings, VisionTransformer
 from m3_ros.files import write_whole
+from m3_ros.training.muon import optimisers
 
 _AVERAGED_STEPS = 1000
+_WEIGHT_DECAY = 0.05
 FINISH = "finish"
 """A file of this name in the folder asks the training there to cool down and end."""
 
@@ -29,7 +30,7 @@ class TrainingState:
     network: VisionTransformer
     average: VisionTransformer
     """Follows the network: what is measured and shipped."""
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     images: int = 0
     """Crops seen."""
@@ -53,8 +54,8 @@ class Start:
 
     seed: int = 0
     """Seed of what starts at random."""
-    learning_rate: float = 1e-3
-    """Largest step of AdamW."""
+    learning_rate: float = 4e-3
+    """Largest step of Muon and AdamW."""
     checkpoint: Path | None = None
     """A checkpoint of the same sizes whose weights are the first; None: random ones."""
 
@@ -76,12 +77,8 @@ def new_state(sizes: VisionSettings, start: Start) -> TrainingState:
             )
         network.load_state_dict(trained.state_dict())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.05},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=start.learning_rate, betas=(0.9, 0.98), fused=True)
-    return TrainingState(network, copy.deepcopy(network).eval(), optimiser)
+    steppers = optimisers(network, network.head, start.learning_rate, _WEIGHT_DECAY)
+    return TrainingState(network, copy.deepcopy(network).eval(), steppers)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -89,7 +86,7 @@ def save_state(path: Path, state: TrainingState) -> None:
     parts = {
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in state.optimisers],
         "step": state.step,
         "images": state.images,
         "cooling_from": state.cooling_from,
@@ -112,7 +109,8 @@ def load_state(path: Path, state: TrainingState) -> TrainingState:
         parts = torch.load(path, weights_only=True)
         state.network.load_state_dict(parts["network"])
         state.average.load_state_dict(parts["average"])
-        state.optimiser.load_state_dict(parts["optimiser"])
+        for optimiser, saved in zip(state.optimisers, parts["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         state.step, state.images, state.skill = int(parts["step"]), int(parts["images"]), dict(parts["skill"])
         state.cooling_from = None if parts["cooling_from"] is None else int(parts["cooling_from"])
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:

@@ -103,6 +103,18 @@ def test_steps_are_full_until_the_cooldown_and_then_shrink_to_nothing(settings):
     assert paces == [(0, 1), (0.6, 1), (0.8, 0.5), (1, 0)]
 
 
+def test_the_first_crops_are_smaller(folder, settings):
+    state, widths = new_state(settings.network, Start()), []
+    seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
+    for batch in encoder_training._batches(state, folder / "train", seeds, settings):
+        widths.append(batch.images.shape[2])
+        state.images += len(batch.images)
+        if state.images >= settings.crops:
+            break
+    assert widths == [48] * 4 + [64] * 6
+    assert CropSettings().smaller() == CropSettings(192, 144)
+
+
 def test_two_trainings_do_not_share_a_folder(folder, settings):
     with alone_in(folder):
         assert is_running(folder)
