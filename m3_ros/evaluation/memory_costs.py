@@ -15,6 +15,7 @@ from m3_ros.features.encoder import Encoder
 from m3_ros.memory import MemoryAttention, MemoryBank, SpatialMemory, View, lift
 from m3_ros.memory.components import Coverage
 from m3_ros.query import Finder
+from m3_ros.training.feature_stream import halved
 from m3_ros.training.memory_stage import MemorySettings, build_memory
 
 _REPEATS = 5
@@ -119,9 +120,9 @@ def measure_archive(
 def time_weight_pass(
     place: Place, encoders: Sequence[Encoder], settings: MemorySettings, cache_dir: Path
 ) -> WeightPass:
-    """Time the lift of one encoder and of all at once, features in memory."""
+    """Time the lift of one encoder and of all at once, features in memory as a training holds them."""
     frames = [place.frames[i] for i in place.training]
-    maps = list(zip(*(extract(frames, encoder, cache_dir) for encoder in encoders), strict=True))
+    maps = list(zip(*(map(halved, extract(frames, encoder, cache_dir)) for encoder in encoders), strict=True))
     generator = torch.Generator().manual_seed(0)
     matrices = [torch.randn(encoder.dim, settings.query_dim, generator=generator) for encoder in encoders]
     views = [View(seen, frame.camera, frame.T_map_camera) for frame, seen in zip(frames, maps, strict=True)]
@@ -148,7 +149,10 @@ def time_weight_pass(
 def _as_queries(view: View, matrices: Sequence[torch.Tensor]) -> View:
     """Project the features of a view."""
     pairs = zip(view.feature_maps, matrices, strict=True)
-    return replace(view, feature_maps=tuple(replace(seen, features=seen.features @ matrix) for seen, matrix in pairs))
+    return replace(
+        view,
+        feature_maps=tuple(halved(replace(seen, features=seen.features.float() @ matrix)) for seen, matrix in pairs),
+    )
 
 
 def _timed(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:

@@ -22,10 +22,10 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 7
+_ABI = 8
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
-    "avx2": {"avx2", "fma"},
+    "avx2": {"avx2", "fma", "f16c"},
     "baseline": set[str](),
 }
 """Variants for x86, best first, and the processor flags that each needs."""
@@ -192,7 +192,7 @@ class LiftImage(ctypes.Structure):
     _fields_ = (
         *((name, _p) for name in ("features", "matrix", "valid", "index", "sums", "weights")),
         *((name, ctypes.c_int32) for name in ("count", "length", "rows", "columns")),
-        *((name, ctypes.c_int32) for name in ("channels", "blocks", "normalised")),
+        *((name, ctypes.c_int32) for name in ("channels", "blocks", "normalised", "halves")),
     )
 
 

@@ -120,6 +120,7 @@ class _Taken:
     """An image as the kernel takes it; holds what the pointers point to."""
 
     features: Float[Tensor, "n D"]
+    """In single or half precision."""
     valid: Bool[Tensor, "h w"] | None
     index: Int[Tensor, "h w"] | None
     rows: int
@@ -128,7 +129,8 @@ class _Taken:
     @classmethod
     def by(cls, image: Grid | Regions) -> "_Taken":
         """Bring an image into the kernel's types; what has them already is not copied."""
-        features = image.features.detach().float().flatten(0, -2).contiguous()
+        features = image.features.detach().flatten(0, -2).contiguous()
+        features = features if features.dtype == torch.float16 else features.float()
         if isinstance(image, Regions):
             return cls(features, None, image.index.long().contiguous(), *image.index.shape)
         valid = None if bool(image.valid.all()) else image.valid.contiguous()
@@ -137,7 +139,8 @@ class _Taken:
     def for_kernel(self, projection: Projection, sums: Tensor, weights: Tensor) -> kernel.LiftImage:
         tensors = (self.features, projection.matrix, self.valid, self.index, sums, weights)
         sizes = (*self.features.shape, self.rows, self.columns, projection.channels, projection.matrix.shape[1] // 16)
-        return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised)
+        halves = self.features.dtype == torch.float16
+        return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised, halves)
 
 
 def dense(

@@ -43,54 +43,55 @@ class FeatureStream:
     directions: Float[Tensor, "p D"] | None = None
     """Rows along which features are given; None: as the encoder made them."""
     held: list[FeatureMap] = field(default_factory=list, init=False, repr=False)
-    """The first maps, in the half precision that the cache has too."""
+    """The first maps."""
 
     def maps(self, progress: ProgressCallback = ignore_progress) -> Iterator[FeatureMap]:
-        """Yield the feature map of each frame."""
+        """Yield the feature map of each frame, in the half precision that the cache has too."""
         total, ready = len(self.frames), len(self.held)
 
         def report(so_far: Extracted) -> None:
             progress(Progress("features", (ready + so_far.done) / total, so_far.eta_s(total - ready)))
 
         rest = extract(self.frames[ready:], self.encoder, self.cache_dir, report, ray_address=self.ray_address)
-        projected = (_along(seen, self.directions) for seen in rest)
-        for number, seen in enumerate(chain(map(_widened, self.held[:ready]), projected)):
+        projected = (halved(_along(seen, self.directions)) for seen in rest)
+        for number, seen in enumerate(chain(self.held[:ready], projected)):
             if self.cancelled():
                 raise Cancelled("training was cancelled while the memory was built; nothing was written")
             self._keep(number, seen)
             yield seen
 
     def map(self, number: int) -> FeatureMap:
-        """Return the feature map of one frame, in half precision where it is held."""
+        """Return the feature map of one frame, in half precision."""
         if number < len(self.held):
             return self.held[number]
         (feature_map,) = extract([self.frames[number]], self.encoder, self.cache_dir)
-        return _along(feature_map, self.directions)
+        return halved(_along(feature_map, self.directions))
 
     def along(self, directions: Float[Tensor, "p D"]) -> "FeatureStream":
         """Return a stream of features along some directions. It holds what this one did; this one lets go of it."""
         stream = replace(self, directions=directions)
         while self.held:
-            stream.held.append(_halved(_along(_widened(self.held.pop(0)), directions)))
+            stream.held.append(halved(_along(_widened(self.held.pop(0)), directions)))
         return stream
 
     def _keep(self, number: int, seen: FeatureMap) -> None:
         """Hold a map where it is the next of the first ones and there is room."""
         room = self.kept_bytes - sum(2 * kept.features.numel() for kept in self.held)
         if number == len(self.held) and 2 * seen.features.numel() <= room:
-            self.held.append(_halved(seen))
+            self.held.append(seen)
 
     def __iter__(self) -> Iterator[Float[Tensor, "n D"]]:
         """Yield the valid vectors of each frame."""
         for feature_map in self.maps():
-            yield vectors(feature_map)
+            yield vectors(feature_map).float()
 
 
 def _along(seen: FeatureMap, directions: Float[Tensor, "p D"] | None) -> FeatureMap:
     return seen if directions is None else replace(seen, features=seen.features @ directions.T)
 
 
-def _halved(seen: FeatureMap) -> FeatureMap:
+def halved(seen: FeatureMap) -> FeatureMap:
+    """Return a map in half precision: what it takes to hold it, and to read it, is half as much."""
     return replace(seen, features=seen.features.half())
 
 

@@ -45,7 +45,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 7; }
+int m3_abi() { return 8; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {

@@ -11,7 +11,7 @@ constexpr int kSpots = kTile / kSpot;
 // What one encoder saw: vectors of cells or of regions, each projected to `channels` numbers, which are padded with zeros to
 // `blocks` times sixteen. Read by Python's ctypes as it stands: see kernel.py.
 struct LiftImage {
-    const float* features;  // a grid: [rows * columns][length]; regions: [count][length]
+    const void* features;   // a grid: [rows * columns][length]; regions: [count][length]; floats, or halves
     const float* matrix;    // [length][16 * blocks]
     const uint8_t* valid;   // of a grid [rows][columns]: which cells hold a vector; null: all
     const int64_t* index;   // [rows][columns]: the region of each cell, -1 for none; null: a grid
@@ -19,6 +19,7 @@ struct LiftImage {
     float* weights;         // [N], added to: weights of the pixels that have a feature
     int32_t count, length, rows, columns, channels, blocks;
     int32_t normalised;     // project vectors at length one
+    int32_t halves;         // features are of half precision
 };
 
 // The projected features of one encoder at every spot of a view.

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kVectorsAtOnce = kRegistersPerRow == 1 ? 8 : 4;
 constexpr int kVectorsOfTask = 32;
+constexpr int kChunk = 512;  // numbers of each vector that are in the cache at once
 
 float squared_length(const float* x, int length) {
     Row sum = splat(0);
@@ -23,42 +24,69 @@ float squared_length(const float* x, int length) {
     return (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest;
 }
 
-// Project `Count` vectors next to each other.
+// Some numbers of vectors next to each other, as floats.
+struct Chunk {
+    const float* first;
+    size_t step;  // from one vector to the next
+};
+
 template <int Count>
-M3_INLINE void project_some(const LiftImage& image, const float* x, float* out) {
-    const int width = 16 * image.blocks;
-    for (int block = 0; block < image.blocks; block++) {
-        const float* matrix = image.matrix + 16 * block;
+M3_INLINE Chunk chunk_of(const LiftImage& image, int i, int d, int length, float* space) {
+    const size_t at = size_t(i) * image.length + d;
+    if (!image.halves) return {static_cast<const float*>(image.features) + at, size_t(image.length)};
+    const uint16_t* halves = static_cast<const uint16_t*>(image.features) + at;
+    for (int k = 0; k < Count; k++) widen(halves + size_t(k) * image.length, length, space + k * kChunk);
+    return {space, kChunk};
+}
+
+// out[k][:] (+)= chunk[k] . matrix
+template <int Count>
+M3_INLINE void multiply_chunk(const Chunk& chunk, const float* matrix, int length, int blocks, bool adds, float* out) {
+    const int width = 16 * blocks;
+    for (int block = 0; block < blocks; block++) {
         Row sum[Count];
 #pragma GCC unroll 8
-        for (int k = 0; k < Count; k++) sum[k] = splat(0);
-        for (int d = 0; d < image.length; d++) {
-            const Row row = load(matrix + size_t(d) * width);
-            const float* at = in_one_register(x + d);
+        for (int k = 0; k < Count; k++) sum[k] = adds ? load(out + k * width + 16 * block) : splat(0);
+        for (int d = 0; d < length; d++) {
+            const Row row = load(matrix + size_t(d) * width + 16 * block);
+            const float* at = in_one_register(chunk.first + d);
 #pragma GCC unroll 8
-            for (int k = 0; k < Count; k++) sum[k] += row * at[size_t(k) * image.length];
+            for (int k = 0; k < Count; k++) sum[k] += row * at[k * chunk.step];
         }
 #pragma GCC unroll 8
         for (int k = 0; k < Count; k++) store(out + k * width + 16 * block, sum[k]);
     }
 }
 
-void project(const LiftImage& image, int begin, int end, float* vectors) {
+// Project `Count` vectors next to each other.
+template <int Count>
+M3_INLINE void project_some(const LiftImage& image, int i, float* out) {
+    alignas(64) float space[Count * kChunk];
     const int width = 16 * image.blocks;
-    int i = begin;
-    for (; i + kVectorsAtOnce <= end; i += kVectorsAtOnce)
-        project_some<kVectorsAtOnce>(image, image.features + size_t(i) * image.length, vectors + size_t(i) * width);
-    for (; i < end; i++) project_some<1>(image, image.features + size_t(i) * image.length, vectors + size_t(i) * width);
-    for (i = begin; i < end; i++) {
-        float* vector = vectors + size_t(i) * width;
-        if (image.valid && !image.valid[i]) {
+    float square[Count] = {};
+    for (int d = 0; d < image.length; d += kChunk) {
+        const int length = std::min(kChunk, image.length - d);
+        const Chunk chunk = chunk_of<Count>(image, i, d, length, space);
+        multiply_chunk<Count>(chunk, image.matrix + size_t(d) * width, length, image.blocks, d > 0, out);
+        if (image.normalised)
+            for (int k = 0; k < Count; k++) square[k] += squared_length(chunk.first + k * chunk.step, length);
+    }
+    for (int k = 0; k < Count; k++) {
+        float* vector = out + k * width;
+        if (image.valid && !image.valid[i + k]) {
             std::memset(vector, 0, sizeof(float) * width);
         } else if (image.normalised) {
-            const float* x = image.features + size_t(i) * image.length;
-            const float scale = 1 / std::max(1e-12f, std::sqrt(squared_length(x, image.length)));
+            const float scale = 1 / std::max(1e-12f, std::sqrt(square[k]));
             for (int c = 0; c < width; c += kLanes) store(vector + c, load(vector + c) * scale);
         }
     }
+}
+
+void project(const LiftImage& image, int begin, int end, float* vectors) {
+    const int width = 16 * image.blocks;
+    int i = begin;
+    for (; i + kVectorsAtOnce <= end; i += kVectorsAtOnce) project_some<kVectorsAtOnce>(image, i, vectors + size_t(i) * width);
+    for (; i < end; i++) project_some<1>(image, i, vectors + size_t(i) * width);
 }
 
 // The cells that the middle of a spot lies between, as torch.nn.functional.interpolate has them.

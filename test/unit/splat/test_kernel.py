@@ -41,7 +41,7 @@ def test_an_instruction_set_that_the_processor_lacks_is_refused(monkeypatch):
 def test_the_widest_usable_instruction_set_comes_first(monkeypatch):
     monkeypatch.delenv("M3_SPLAT_ISA", raising=False)
     monkeypatch.setattr(kernel.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(kernel, "processor_flags", lambda: {"avx2", "fma"})
+    monkeypatch.setattr(kernel, "processor_flags", lambda: {"avx2", "fma", "f16c"})
     assert kernel.candidates() == ["avx2", "baseline"]
     monkeypatch.setattr(kernel, "processor_flags", set)
     assert kernel.candidates() == ["baseline"]

@@ -72,6 +72,25 @@ def test_it_equals_the_sums_over_the_values_of_every_pixel(name):
     torch.testing.assert_close(out.seen, seen, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", IMAGES)
+def test_features_of_half_precision_give_the_bits_of_the_same_numbers_in_single(name):
+    image, by = IMAGES[name]
+    image = replace(image, features=(image.features * torch.logspace(-6, 2, image.features.shape[-1])).half())
+    halves = gathered([(image, by)])
+    single = gathered([(replace(image, features=image.features.float()), by)])
+    assert torch.equal(halves.sums[0], single.sums[0])
+    assert torch.equal(halves.weights[0], single.weights[0])
+
+
+def test_vectors_of_any_length_are_projected():
+    for length in (1, 15, 17, 511, 512, 513, 1200):
+        image = (some_valid(5, 7, length), projection(length, 20))
+        values, _ = dense(*image, WIDTH, HEIGHT)
+        assert not bool(values.isnan().any())
+        sums, _ = accumulate(gaussians(), *cameras(WIDTH, HEIGHT, 1), WIDTH, HEIGHT, values[None])
+        torch.testing.assert_close(gathered([image]).sums[0], sums, atol=1e-3, rtol=1e-5)
+
+
 def test_images_side_by_side_give_what_each_gives_alone():
     together = gathered(list(IMAGES.values()))
     for number, image in enumerate(IMAGES.values()):

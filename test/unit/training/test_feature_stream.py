@@ -66,7 +66,7 @@ def test_a_stream_along_directions_gives_projections_of_what_is_held_and_of_what
     reads.clear()
     along = small.along(directions)
     for number, whole in enumerate(everything):
-        torch.testing.assert_close(along.map(number).features.float(), whole @ directions.T, atol=2e-3, rtol=0)
+        torch.testing.assert_close(along.map(number).features.float(), whole.float() @ directions.T, atol=2e-3, rtol=0)
     assert reads == [1] * 5
     for seen, whole in zip(along.maps(), everything, strict=True):
-        torch.testing.assert_close(seen.features, whole @ directions.T, atol=2e-3, rtol=0)
+        torch.testing.assert_close(seen.features.float(), whole.float() @ directions.T, atol=2e-3, rtol=0)
