@@ -13,18 +13,25 @@
 namespace m3 {
 namespace {
 
-// Where the channels of each image lie among those of all, and behind them, of images with holes, whether there is a feature.
-struct Columns {
-    std::vector<int> first, known;  // of each image; known is -1 where there always is a feature
-    int stride = 0, known_first;
+// What all images show. The channels of one lie beside those of the next, and behind them all, of images with holes, whether
+// there is a feature.
+struct Seen {
+    const LiftImage* images;
+    std::vector<Projected> projected;  // of each image
+    int stride = 0;                    // numbers of a spot
 
-    Columns(const LiftImage* images, int count) : first(count), known(count, -1) {
-        for (int k = 0; k < count; k++) first[k] = stride, stride += 16 * images[k].blocks;
-        known_first = stride;
+    Seen(const LiftImage* of, int count) : images(of), projected(count) {
+        for (int k = 0; k < count; k++) {
+            projected[k].first = stride, projected[k].known = -1;
+            projected[k].vectors.reserve(size_t(of[k].count) * 16 * of[k].blocks + 16);
+            stride += 16 * of[k].blocks;
+        }
         for (int k = 0; k < count; k++)
-            if (has_holes(images[k])) known[k] = stride++;
+            if (has_holes(of[k])) projected[k].known = stride++;
         stride = (stride + 15) / 16 * 16;
     }
+
+    int count() const { return int(projected.size()); }
 };
 
 // What every slot (Gaussian, tile) has collected. Slots never share memory: no locks, and the same bits on every run.
@@ -32,8 +39,8 @@ struct LiftSums {
     Buffer<float> wide;  // [slots][stride]; not set where nothing was seen, most often because the Gaussian is covered there
     Buffer<float> seen;  // [slots]
 
-    LiftSums(const Context& context, const Columns& columns) {
-        wide.reserve(size_t(context.slot_count()) * columns.stride + 16);
+    LiftSums(const Context& context, int stride) {
+        wide.reserve(size_t(context.slot_count()) * stride + 16);
         seen.reserve(context.slot_count() + 16);
     }
 };
@@ -45,7 +52,7 @@ struct Tile {
 // The spots that one Gaussian of a tile reaches.
 struct Reached {
     int count = 0;
-    int number[kSpots * kSpots + 1];  // of the view
+    int number[kSpots * kSpots + 1];  // of the tile
     float weight[kSpots * kSpots + 1];
 };
 
@@ -54,6 +61,11 @@ struct LiftWork {
     Buffer<Row> rows;               // [Gaussian of the tile][row of spots]: weights of the pixels of a row, two rows added up
     std::vector<int> first, last;   // rows of spots that each Gaussian reaches
     Reached reached;
+    Buffer<float> spots;            // [kSpots][kSpots][stride]: what all images show there
+
+    explicit LiftWork(int stride) {
+        std::memset(spots.reserve(kSpots * kSpots * stride), 0, sizeof(float) * kSpots * kSpots * stride);
+    }
 };
 
 void blend_tile(const Context& context, LiftWork& work, const Tile& tile) {
@@ -75,15 +87,14 @@ void blend_tile(const Context& context, LiftWork& work, const Tile& tile) {
 }
 
 // List the spots of a Gaussian; returns the sum of its weights.
-float list_spots(const LiftWork& work, const Tile& tile, int i, int spots_x, Reached& out) {
+float list_spots(const LiftWork& work, int i, Reached& out) {
     float sum = 0;
     out.count = 0;
     for (int r = work.first[i]; r <= work.last[i]; r++) {
         const float* pixels = reinterpret_cast<const float*>(work.rows.data() + i * kSpots + r);
-        const int number = (tile.y0 / kSpot + r) * spots_x + tile.x0 / kSpot;
         for (int s = 0; s < kSpots; s++) {  // without a branch: which of them are reached is hard to foretell
             const float weight = pixels[kSpot * s] + pixels[kSpot * s + 1];
-            out.number[out.count] = number + s, out.weight[out.count] = weight;
+            out.number[out.count] = r * kSpots + s, out.weight[out.count] = weight;
             out.count += weight > 0;
             sum += weight;
         }
@@ -127,19 +138,22 @@ void multiply_all(const Reached& reached, const float* values, int stride, float
     for (; c < stride; c += 16) multiply<1>(reached, values + c, stride, out + c);
 }
 
-void lift_tile(const float* values, const Columns& columns, LiftWork& work, LiftSums& sums, const Tile& tile, int spots_x) {
+void lift_tile(const Camera& camera, const Seen& seen, LiftWork& work, LiftSums& sums, const Tile& tile) {
+    float* spots = work.spots.data();
+    for (int k = 0; k < seen.count(); k++)
+        fill_spots(camera, seen.images[k], seen.projected[k], tile.x0, tile.y0, seen.stride, spots);
     for (int i = 0; i < tile.count; i++) {
         const size_t slot = size_t(tile.first + i);
-        sums.seen[slot] = list_spots(work, tile, i, spots_x, work.reached);
-        if (work.reached.count) multiply_all(work.reached, values, columns.stride, sums.wide.data() + slot * columns.stride);
+        sums.seen[slot] = list_spots(work, i, work.reached);
+        if (work.reached.count) multiply_all(work.reached, spots, seen.stride, sums.wide.data() + slot * seen.stride);
     }
 }
 
 // Add to the sums of a Gaussian what its slots hold of one image.
-void gather_image(const LiftImage& image, const LiftSums& sums, const Columns& columns, int k, const std::vector<int>& slots,
-                  int64_t id, float seen) {
+void gather_image(const Seen& all, int k, const LiftSums& sums, const std::vector<int>& slots, int64_t id, float seen) {
+    const LiftImage& image = all.images[k];
     const float* wide = sums.wide.data();
-    const int stride = columns.stride, first = columns.first[k], known = columns.known[k];
+    const int stride = all.stride, first = all.projected[k].first, known = all.projected[k].known;
     for (int c = 0; c < image.channels; c += kLanes) {
         Row sum = splat(0);
         for (const int slot : slots) sum += load(wide + size_t(slot) * stride + first + c);
@@ -155,51 +169,32 @@ void gather_image(const LiftImage& image, const LiftSums& sums, const Columns& c
 }
 
 // Ask for what gathering one Gaussian will read and write.
-M3_INLINE void prefetch(const Context& context, const LiftImage* images, int count, const LiftSums& sums, int stride, int item) {
+M3_INLINE void prefetch(const Context& context, const Seen& seen, const LiftSums& sums, int item) {
     const int64_t id = context.visible[item].id;
     for (const Band& band : context.bands)
         for (int h = band.first[item]; h < band.first[item + 1]; h++) {
             const size_t slot = band.slot[h];
             if (sums.seen[slot] == 0) continue;
-            for (int c = 0; c < stride; c += 16) __builtin_prefetch(sums.wide.data() + slot * stride + c);
+            for (int c = 0; c < seen.stride; c += 16) __builtin_prefetch(sums.wide.data() + slot * seen.stride + c);
         }
-    for (int k = 0; k < count; k++) {
-        for (int c = 0; c < images[k].channels; c += 16) __builtin_prefetch(images[k].sums + id * images[k].channels + c, 1);
-        __builtin_prefetch(images[k].weights + id, 1);
+    for (int k = 0; k < seen.count(); k++) {
+        const LiftImage& image = seen.images[k];
+        for (int c = 0; c < image.channels; c += 16) __builtin_prefetch(image.sums + id * image.channels + c, 1);
+        __builtin_prefetch(image.weights + id, 1);
     }
 }
-
-// The numbers of all images at the spots of a view, side by side.
-struct SpotsOfAll {
-    Buffer<float> values;  // [spots][stride]
-    std::vector<Spotted> images;
-
-    SpotsOfAll(const Camera& camera, const LiftImage* of, int count, const Columns& columns) : images(count) {
-        const size_t spots = spot_count(camera), stride = columns.stride;
-        float* all = values.reserve(spots * stride + 16);
-        for (size_t c = columns.known_first; c < stride; c += 16)
-            for (size_t s = 0; s < spots; s++) store(all + s * stride + c, splat(0));
-        for (int k = 0; k < count; k++) {
-            Spotted& image = images[k];
-            image.width = 16 * of[k].blocks, image.stride = columns.stride;
-            image.values = all + columns.first[k], image.known = columns.known[k] < 0 ? nullptr : all + columns.known[k];
-            image.vectors.reserve(size_t(of[k].count) * image.width + 16);
-        }
-    }
-};
 
 }  // namespace
 
 void lift(Context& context, const LiftImage* images, int count, float* seen) {
-    const Columns columns(images, count);
-    LiftSums sums(context, columns);
-    SpotsOfAll spots(context.camera, images, count, columns);
-    const int spots_x = spots_of(context.camera.width), n = int(context.visible.size());
+    Seen all(images, count);
+    LiftSums sums(context, all.stride);
+    const int n = int(context.visible.size());
 #pragma omp parallel num_threads(context.threads)
     {
-        LiftWork work;
+        LiftWork work(all.stride);
         std::vector<int> slots;
-        fill_spots(context.camera, images, count, spots.images.data());
+        project_all(images, count, all.projected.data());
 #pragma omp for schedule(dynamic, 4)
         for (int number = 0; number < context.tile_count(); number++) {
             const int tile_count = load_tile(work.tile, context, number);
@@ -207,12 +202,12 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
             const int x0 = number % context.tiles_x * kTile, y0 = number / context.tiles_x * kTile;
             const Tile tile = {context.tile_first[number], tile_count, x0, y0, std::min(context.camera.height, y0 + kTile)};
             blend_tile(context, work, tile);
-            lift_tile(spots.values.data(), columns, work, sums, tile, spots_x);
+            lift_tile(context.camera, all, work, sums, tile);
         }
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
             const int64_t id = context.visible[i].id;
-            if (i + kAhead < n) prefetch(context, images, count, sums, columns.stride, i + kAhead);
+            if (i + kAhead < n) prefetch(context, all, sums, i + kAhead);
             slots.clear();
             float sum = 0;
             for (const Band& band : context.bands)
@@ -220,7 +215,7 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
                     if (const float part = sums.seen[band.slot[h]]; part > 0) slots.push_back(band.slot[h]), sum += part;
             if (slots.empty()) continue;
             seen[id] += sum;
-            for (int k = 0; k < count; k++) gather_image(images[k], sums, columns, k, slots, id, sum);
+            for (int k = 0; k < count; k++) gather_image(all, k, sums, slots, id, sum);
         }
     }
 }

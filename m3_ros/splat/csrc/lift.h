@@ -22,23 +22,22 @@ struct LiftImage {
     int32_t halves;         // features are of half precision
 };
 
-// The projected features of one encoder at every spot of a view.
-struct Spotted {
-    int width = 0;          // 16 * blocks
-    int stride;             // of a spot's numbers, where those of all encoders lie side by side
-    float* values;          // [rows of spots][spots of a row] of `width` numbers; zero where there is no feature
-    float* known;           // [rows of spots][spots of a row]: 1 where there is a feature, 0 elsewhere; null: there always is
-    Buffer<float> vectors;  // the projected vectors of cells or regions
+// The projected features of one encoder, and where they go among the numbers of a spot.
+struct Projected {
+    Buffer<float> vectors;  // of cells or regions: [count][16 * blocks]
+    int first;              // column of the first of them
+    int known;              // column of whether there is a feature; -1: there always is
 };
 
 inline int spots_of(int pixels) { return (pixels + kSpot - 1) / kSpot; }
 
-inline size_t spot_count(const Camera& camera) { return size_t(spots_of(camera.width)) * spots_of(camera.height); }
-
 inline bool has_holes(const LiftImage& image) { return image.valid || image.index; }
 
-// Called by all threads of a parallel region, which leave it together; every `out` has its memory already.
-void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out);
+// Project what every encoder saw. Called by all threads of a parallel region, which leave it together.
+void project_all(const LiftImage* images, int count, Projected* out);
+
+// Bring what one encoder saw to the spots of the tile at (x0, y0): [kSpots][kSpots] times `stride` numbers.
+void fill_spots(const Camera& camera, const LiftImage& image, const Projected& projected, int x0, int y0, int stride, float* out);
 
 // sums += weight * value, weights += weight where there is a value, seen [N] += weight.
 void lift(Context& context, const LiftImage* images, int count, float* seen);

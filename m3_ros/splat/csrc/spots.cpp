@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kVectorsAtOnce = kRegistersPerRow == 1 ? 8 : 4;
 constexpr int kVectorsOfTask = 32;
-constexpr int kChunk = 512;  // numbers of each vector that are in the cache at once
+constexpr int kChunk = 256;  // numbers of each vector for which the matrix stays in the nearest cache
 
 float squared_length(const float* x, int length) {
     Row sum = splat(0);
@@ -35,7 +35,12 @@ M3_INLINE Chunk chunk_of(const LiftImage& image, int i, int d, int length, float
     const size_t at = size_t(i) * image.length + d;
     if (!image.halves) return {static_cast<const float*>(image.features) + at, size_t(image.length)};
     const uint16_t* halves = static_cast<const uint16_t*>(image.features) + at;
-    for (int k = 0; k < Count; k++) widen(halves + size_t(k) * image.length, length, space + k * kChunk);
+    for (int k = 0; k < Count; k++) {
+        const uint16_t* from = halves + size_t(k) * image.length;
+        const uint16_t* next = from + size_t(Count) * image.length;  // memory is slow to find rows that are this short
+        for (int b = 0; b < length; b += 32) __builtin_prefetch(next + b);
+        widen(from, length, space + k * kChunk);
+    }
     return {space, kChunk};
 }
 
@@ -58,35 +63,35 @@ M3_INLINE void multiply_chunk(const Chunk& chunk, const float* matrix, int lengt
     }
 }
 
-// Project `Count` vectors next to each other.
+// Project some numbers of `Count` vectors next to each other, and add up their squares.
 template <int Count>
-M3_INLINE void project_some(const LiftImage& image, int i, float* out) {
+M3_INLINE void project_some(const LiftImage& image, int i, int d, float* out, float* square) {
     alignas(64) float space[Count * kChunk];
-    const int width = 16 * image.blocks;
-    float square[Count] = {};
-    for (int d = 0; d < image.length; d += kChunk) {
-        const int length = std::min(kChunk, image.length - d);
-        const Chunk chunk = chunk_of<Count>(image, i, d, length, space);
-        multiply_chunk<Count>(chunk, image.matrix + size_t(d) * width, length, image.blocks, d > 0, out);
-        if (image.normalised)
-            for (int k = 0; k < Count; k++) square[k] += squared_length(chunk.first + k * chunk.step, length);
-    }
-    for (int k = 0; k < Count; k++) {
-        float* vector = out + k * width;
-        if (image.valid && !image.valid[i + k]) {
-            std::memset(vector, 0, sizeof(float) * width);
-        } else if (image.normalised) {
-            const float scale = 1 / std::max(1e-12f, std::sqrt(square[k]));
-            for (int c = 0; c < width; c += kLanes) store(vector + c, load(vector + c) * scale);
-        }
-    }
+    const int length = std::min(kChunk, image.length - d);
+    const Chunk chunk = chunk_of<Count>(image, i, d, length, space);
+    multiply_chunk<Count>(chunk, image.matrix + size_t(d) * 16 * image.blocks, length, image.blocks, d > 0, out);
+    if (image.normalised)
+        for (int k = 0; k < Count; k++) square[k] += squared_length(chunk.first + k * chunk.step, length);
 }
 
 void project(const LiftImage& image, int begin, int end, float* vectors) {
     const int width = 16 * image.blocks;
-    int i = begin;
-    for (; i + kVectorsAtOnce <= end; i += kVectorsAtOnce) project_some<kVectorsAtOnce>(image, i, vectors + size_t(i) * width);
-    for (; i < end; i++) project_some<1>(image, i, vectors + size_t(i) * width);
+    float square[kVectorsOfTask] = {};
+    for (int d = 0; d < image.length; d += kChunk) {
+        int i = begin;
+        for (; i + kVectorsAtOnce <= end; i += kVectorsAtOnce)
+            project_some<kVectorsAtOnce>(image, i, d, vectors + size_t(i) * width, square + i - begin);
+        for (; i < end; i++) project_some<1>(image, i, d, vectors + size_t(i) * width, square + i - begin);
+    }
+    for (int i = begin; i < end; i++) {
+        float* vector = vectors + size_t(i) * width;
+        if (image.valid && !image.valid[i]) {
+            std::memset(vector, 0, sizeof(float) * width);
+        } else if (image.normalised) {
+            const float scale = 1 / std::max(1e-12f, std::sqrt(square[i - begin]));
+            for (int c = 0; c < width; c += kLanes) store(vector + c, load(vector + c) * scale);
+        }
+    }
 }
 
 // The cells that the middle of a spot lies between, as torch.nn.functional.interpolate has them.
@@ -101,28 +106,33 @@ Between between(int spot, int cells, int pixels) {
     return {low, std::min(low + 1, cells - 1), float(at - low)};
 }
 
-void fill_from_grid(const Camera& camera, const LiftImage& image, int y, Spotted& out) {
+void fill_from_grid(const Camera& camera, const LiftImage& image, const Projected& seen, int x0, int y0, int stride, float* out) {
     constexpr float kLeastKnown = 0.5f;  // a spot has a feature where the cells around it that have one weigh this much
-    const int spots_x = spots_of(camera.width), width = out.width;
-    const Between rows = between(y, image.rows, camera.height);
-    const size_t low_row = size_t(rows.low) * image.columns, high_row = size_t(rows.high) * image.columns;
-    for (int x = 0; x < spots_x; x++) {
-        const Between columns = between(x, image.columns, camera.width);
-        const size_t cell[4] = {low_row + columns.low, low_row + columns.high, high_row + columns.low, high_row + columns.high};
-        float weight[4] = {(1 - rows.share) * (1 - columns.share), (1 - rows.share) * columns.share,
-                           rows.share * (1 - columns.share), rows.share * columns.share};
-        if (out.known) {
-            float share = 0;
-            for (int k = 0; k < 4; k++) share += image.valid[cell[k]] ? weight[k] : 0;
-            out.known[(size_t(y) * spots_x + x) * out.stride] = share > kLeastKnown;
-            for (float& w : weight) w = share > kLeastKnown ? w / share : 0;
-        }
-        float* to = out.values + (size_t(y) * spots_x + x) * out.stride;
-        for (int c = 0; c < width; c += kLanes) {
-            Row sum = splat(0);
+    const int width = 16 * image.blocks;
+    const int across = std::min(kSpots, spots_of(camera.width) - x0), down = std::min(kSpots, spots_of(camera.height) - y0);
+    Between columns_of[kSpots];
+    for (int x = 0; x < across; x++) columns_of[x] = between(x0 + x, image.columns, camera.width);
+    for (int y = 0; y < down; y++) {
+        const Between rows = between(y0 + y, image.rows, camera.height);
+        const size_t low_row = size_t(rows.low) * image.columns, high_row = size_t(rows.high) * image.columns;
+        for (int x = 0; x < across; x++) {
+            const Between columns = columns_of[x];
+            const size_t cell[4] = {low_row + columns.low, low_row + columns.high, high_row + columns.low, high_row + columns.high};
+            float weight[4] = {(1 - rows.share) * (1 - columns.share), (1 - rows.share) * columns.share,
+                               rows.share * (1 - columns.share), rows.share * columns.share};
+            float* to = out + (y * kSpots + x) * stride;
+            if (seen.known >= 0) {
+                float share = 0;
+                for (int k = 0; k < 4; k++) share += image.valid[cell[k]] ? weight[k] : 0;
+                to[seen.known] = share > kLeastKnown;
+                for (float& w : weight) w = share > kLeastKnown ? w / share : 0;
+            }
+            for (int c = 0; c < width; c += kLanes) {
+                Row sum = splat(0);
 #pragma GCC unroll 4
-            for (int k = 0; k < 4; k++) sum += load(out.vectors.data() + cell[k] * width + c) * weight[k];
-            store(to + c, sum);
+                for (int k = 0; k < 4; k++) sum += load(seen.vectors.data() + cell[k] * width + c) * weight[k];
+                store(to + seen.first + c, sum);
+            }
         }
     }
 }
@@ -131,37 +141,38 @@ int cell_of(int spot, int cells, int pixels) {
     return std::min(cells - 1, int((spot + 0.5) * kSpot * cells / pixels));
 }
 
-void fill_from_regions(const Camera& camera, const LiftImage& image, int y, Spotted& out) {
-    const int spots_x = spots_of(camera.width), width = out.width;
-    const int64_t* index = image.index + size_t(cell_of(y, image.rows, camera.height)) * image.columns;
-    for (int x = 0; x < spots_x; x++) {
-        const int64_t region = index[cell_of(x, image.columns, camera.width)];
-        float* to = out.values + (size_t(y) * spots_x + x) * out.stride;
-        out.known[(size_t(y) * spots_x + x) * out.stride] = region >= 0;
-        if (region >= 0)
-            std::memcpy(to, out.vectors.data() + size_t(region) * width, sizeof(float) * width);
-        else
-            std::memset(to, 0, sizeof(float) * width);
+void fill_from_regions(const Camera& camera, const LiftImage& image, const Projected& seen, int x0, int y0, int stride, float* out) {
+    const int width = 16 * image.blocks;
+    const int across = std::min(kSpots, spots_of(camera.width) - x0), down = std::min(kSpots, spots_of(camera.height) - y0);
+    for (int y = 0; y < down; y++) {
+        const int64_t* index = image.index + size_t(cell_of(y0 + y, image.rows, camera.height)) * image.columns;
+        for (int x = 0; x < across; x++) {
+            const int64_t region = index[cell_of(x0 + x, image.columns, camera.width)];
+            float* to = out + (y * kSpots + x) * stride;
+            to[seen.known] = region >= 0;
+            if (region >= 0)
+                std::memcpy(to + seen.first, seen.vectors.data() + size_t(region) * width, sizeof(float) * width);
+            else
+                std::memset(to + seen.first, 0, sizeof(float) * width);
+        }
     }
 }
 
 }  // namespace
 
-void fill_spots(const Camera& camera, const LiftImage* images, int count, Spotted* out) {
+void project_all(const LiftImage* images, int count, Projected* out) {
     for (int k = 0; k < count; k++)
 #pragma omp for schedule(dynamic, 1) nowait
         for (int begin = 0; begin < images[k].count; begin += kVectorsOfTask)
             project(images[k], begin, std::min(images[k].count, begin + kVectorsOfTask), out[k].vectors.data());
 #pragma omp barrier
-    const int spots_y = spots_of(camera.height);
-#pragma omp for schedule(static)
-    for (int task = 0; task < count * spots_y; task++) {
-        const int k = task / spots_y, y = task % spots_y;
-        if (images[k].index)
-            fill_from_regions(camera, images[k], y, out[k]);
-        else
-            fill_from_grid(camera, images[k], y, out[k]);
-    }
+}
+
+void fill_spots(const Camera& camera, const LiftImage& image, const Projected& seen, int x0, int y0, int stride, float* out) {
+    if (image.index)
+        fill_from_regions(camera, image, seen, x0 / kSpot, y0 / kSpot, stride, out);
+    else
+        fill_from_grid(camera, image, seen, x0 / kSpot, y0 / kSpot, stride, out);
 }
 
 }  // namespace m3
