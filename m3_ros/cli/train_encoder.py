@@ -6,7 +6,7 @@ from pathlib import Path
 
 def run(
     directory: Path = Path("runs/encoder"),
-    crops: int = 60_000,
+    crops: int = 48_000,
     cooldown: int = 24_000,
     rooms: int = 260,
     seed: int = 0,

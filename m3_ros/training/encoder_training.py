@@ -47,11 +47,11 @@ LIMITS = (
 class EncoderTrainingSettings:
     """How long and on what the embedded encoder is trained."""
 
-    crops: int = 60_000
+    crops: int = 48_000
     """Crops to learn from: what a training is long by, whatever else the machine does meanwhile."""
     cooldown: int = 24_000
     """The last crops, over which the steps shrink to nothing."""
-    small_share: float = 0.4
+    small_share: float = 0.5
     """Share of the crops, the first ones, that are three quarters as wide and high: they teach nearly as much in half
     the time."""
     rooms: int = 260

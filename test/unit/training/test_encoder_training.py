@@ -111,7 +111,7 @@ def test_the_first_crops_are_smaller(folder, settings):
         state.images += len(batch.images)
         if state.images >= settings.crops:
             break
-    assert widths == [48] * 4 + [64] * 6
+    assert widths == [48] * 5 + [64] * 5
     assert CropSettings().smaller() == CropSettings(192, 144)
 
 
