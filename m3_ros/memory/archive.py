@@ -22,7 +22,7 @@ from m3_ros.memory.archive_content import Manifest, assemble, described, tensors
 from m3_ros.memory.spatial_memory import QueryPrecision, SpatialMemory
 
 FORMAT = "m3_ros memory"
-VERSION = 4
+VERSION = 5
 MANIFEST = "memory.json"
 
 
@@ -43,10 +43,16 @@ def _from_version_3(manifest: Manifest) -> Manifest:
     return manifest | {"version": 4}
 
 
+def _from_version_4(manifest: Manifest) -> Manifest:
+    """Version 4 held the weights of an encoder also where it saw every pixel; they are read as before."""
+    return manifest | {"version": 5}
+
+
 MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {
     1: _from_version_1,
     2: _from_version_2,
     3: _from_version_3,
+    4: _from_version_4,
 }
 """Turns a manifest of version v into one of version v + 1; one entry for each version that was ever released."""
 

@@ -129,9 +129,12 @@ def _object_tensors(objects: Sequence[MemoryObject], count: int) -> dict[str, Te
 
 
 def _walk_tensors(walk: Walk) -> dict[str, Tensor]:
+    """Return the sums of a walk; an encoder that had a feature at every pixel needs no weights of its own."""
     tensors = {"seen": walk.lifted[0].seen.float()}
     for i, lifted in enumerate(walk.lifted):
-        tensors |= {f"sums_{i}": lifted.sums.float(), f"weights_{i}": lifted.weights.float()}
+        tensors[f"sums_{i}"] = lifted.sums.float()
+        if not torch.equal(lifted.weights, lifted.seen):
+            tensors[f"weights_{i}"] = lifted.weights.float()
     return tensors
 
 
@@ -218,7 +221,8 @@ def _objects(manifest: Manifest, stored: Mapping[str, Tensor]) -> tuple[MemoryOb
 
 
 def _walk(entry: Mapping[str, Any], stored: Mapping[str, Tensor], encoders: int) -> Walk:
-    lifted = (Lifted(stored[f"sums_{i}"], stored[f"weights_{i}"], stored["seen"]) for i in range(encoders))
+    seen = stored["seen"]
+    lifted = (Lifted(stored[f"sums_{i}"], stored.get(f"weights_{i}", seen), seen) for i in range(encoders))
     return Walk(str(entry["name"]), int(entry["keyframes"]), tuple(lifted))
 
 

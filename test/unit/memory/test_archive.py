@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 import m3_ros.memory
 from m3_ros.errors import MemoryFormatError
-from m3_ros.memory import SpatialMemory, find_objects, load_memory, save_memory
+from m3_ros.memory import Lifted, SpatialMemory, Walk, find_objects, load_memory, save_memory
 from m3_ros.memory.archive import MANIFEST, VERSION, migrate, stored_tensors
 from m3_ros.memory.linear_head import coded
 
@@ -327,6 +327,18 @@ def test_stored_tensors_account_for_every_byte(saved):
     data_files(saved)[0].unlink()
     with pytest.raises(MemoryFormatError, match="cannot be read"):
         stored_tensors(saved)
+
+
+def test_weights_of_a_walk_are_kept_only_where_pixels_had_no_feature(coloured_room, tmp_path):
+    memory, n = coloured_room.memory, len(coloured_room.names)
+    sums, seen = coloured_room.memory.principal_queries[0].queries.float(), torch.rand(n)
+    for weights, kept in ((seen, False), (0.5 * seen, True)):
+        walk = Walk("first", 5, (Lifted(sums, weights.clone(), seen),))
+        save_memory(replace(memory, walks=(walk,)), tmp_path / "walked")
+        assert any("weights_0" in group for group in stored_tensors(tmp_path / "walked").values()) == kept
+        (lifted,) = load_memory(tmp_path / "walked").walks[0].lifted
+        assert torch.equal(lifted.weights, weights)
+        assert torch.equal(lifted.seen, seen)
 
 
 def test_an_encoder_is_known_by_its_version_wherever_its_weights_lie(coloured_room):
