@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from m3_ros.features.vision_transformer import PIXEL_MULTIPLE
 from m3_ros.training.encoder_data import RoomViews, read_room
@@ -177,6 +177,22 @@ class CropStream(IterableDataset[CropBatch]):
                 crops.append((image, np.where(cells > 0, first[r] + cells - 1, -1), coverage))
             images, instances, coverages = (torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))
             yield CropBatch(images, instances, coverages)
+
+
+def crop_loader(crops: CropStream, processes: int) -> DataLoader[CropBatch]:
+    """Return what cuts the crops of a stream in other processes, ahead of their use; in this one if there are none."""
+    return DataLoader(
+        crops,
+        batch_size=None,
+        num_workers=processes,
+        prefetch_factor=4 if processes else None,
+        multiprocessing_context="spawn" if processes else None,
+    )
+
+
+def clear(coverage: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return what cells count by how much of them their instance covers: nothing on outlines, all from 0.6 on."""
+    return ((coverage - 0.4) / 0.2).clamp(0, 1)
 
 
 def first_instances(rooms: list[RoomViews]) -> list[int]:

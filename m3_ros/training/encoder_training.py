@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from m3_ros.errors import Cancelled, TrainingError
 from m3_ros.features.checkpoint import EncoderCard, Measurement, read_checkpoint, write_checkpoint
@@ -19,7 +18,7 @@ from m3_ros.features.sentence import embed_sentences
 from m3_ros.features.vision_transformer import VisionSettings, normalise, prefers_bf16
 from m3_ros.features.vocabulary import BACKGROUND_KINDS, BACKGROUND_PHRASES, plain_name
 from m3_ros.training.encoder_captions import Captions, Thing, build_captions
-from m3_ros.training.encoder_crops import CropBatch, CropSettings, CropStream
+from m3_ros.training.encoder_crops import CropBatch, CropSettings, CropStream, clear, crop_loader
 from m3_ros.training.encoder_data import FIRST_TRAINING_SEED, RoomSettings, generate_rooms, read_room
 from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, naming_loss, phrase_loss
 from m3_ros.training.encoder_metrics import measure_rooms
@@ -312,7 +311,6 @@ def _batches(
     state: TrainingState, directory: Path, seeds: tuple[int, ...], settings: EncoderTrainingSettings
 ) -> Iterator[CropBatch]:
     """Yield batches without end: of small crops at first, of whole ones later."""
-    workers = settings.loader_processes
 
     def starting() -> bool:
         return state.images < settings.small_share * settings.crops and state.cooling_from is None
@@ -321,14 +319,7 @@ def _batches(
         if not wanted():
             continue
         crops = CropStream(directory, seeds, settings.batch, settings.start.seed + 7919 * state.step, crop)
-        loader = DataLoader(
-            crops,
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            multiprocessing_context="spawn" if workers else None,
-        )
-        for batch in loader:
+        for batch in crop_loader(crops, settings.loader_processes):
             yield batch
             if not wanted():
                 break
@@ -359,7 +350,7 @@ def _step(
     thing, weight = targets.thing_of_instance[instances[labelled]], weight[labelled]
     drawn = torch.multinomial(weight, min(settings.cells, len(weight)))
     kind = targets.phrases.kind[thing]
-    counts = targets.naming_of_kind[kind] * _clear(batch.coverage.flatten()[labelled])
+    counts = targets.naming_of_kind[kind] * clear(batch.coverage.flatten()[labelled])
     naming, named = naming_loss(vectors, kind, counts, targets.phrases, settings.loss)
     loss = phrase_loss(vectors[drawn], thing[drawn], targets.phrases, settings.loss) + settings.loss.naming * naming
     thing, named = thing[drawn], named[drawn]
@@ -390,11 +381,6 @@ def _remember_skill(
     for index in seen.nonzero().flatten().tolist():
         before = state.skill.get(targets.kinds[index], 0.5)
         state.skill[targets.kinds[index]] = before + 0.03 * (float(right[index] / seen[index]) - before)
-
-
-def _clear(coverage: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Return what cells count by how much of them their instance covers: nothing on outlines, all from 0.6 on."""
-    return ((coverage - 0.4) / 0.2).clamp(0, 1)
 
 
 def _labelled(batch: CropBatch, odds: Float[Tensor, " instances"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:

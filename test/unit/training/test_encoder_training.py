@@ -179,7 +179,7 @@ def test_cells_of_nothing_count_nothing(folder, settings):
 
 
 def test_outlines_count_nothing_and_floors_less_than_things_when_all_are_named(folder, settings):
-    assert encoder_training._clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    assert encoder_training.clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
     targets = encoder_training._targets(folder / "train", (FIRST_TRAINING_SEED,), settings)
     naming = dict(zip(targets.kinds, targets.naming_of_kind.tolist(), strict=True))
     assert naming["floor"] == pytest.approx(settings.background_naming)
