@@ -22,6 +22,7 @@ from m3_ros.errors import M3Error
 
 log = logging.getLogger(__name__)
 RCLError = rclpy_implementation.RCLError
+_LONGEST_WAIT_S = 1.0
 
 
 def share_file(relative: str) -> Path:
@@ -94,7 +95,8 @@ def _spin(node: Node, threads: int) -> None:
     executor.add_node(node)
     try:
         with quiet_after_shutdown(node):
-            executor.spin()
+            while node.context.ok():  # executor.spin() waits for ever when a signal comes just before it begins to wait
+                executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
