@@ -23,6 +23,7 @@ from m3_ros.errors import M3Error
 log = logging.getLogger(__name__)
 RCLError = rclpy_implementation.RCLError
 _LONGEST_WAIT_S = 1.0
+"""How late a node can be to see that ROS was shut down."""
 
 
 def share_file(relative: str) -> Path:

@@ -51,8 +51,8 @@ class EncoderTrainingSettings:
     cooldown: int = 24_000
     """The last crops, over which the steps shrink to nothing."""
     small_share: float = 0.5
-    """Share of the crops, the first ones, that are three quarters as wide and high: they teach nearly as much in half
-    the time."""
+    """Share of the crops, the first ones, that are three quarters as wide and high: they teach nearly as much in two
+    thirds of the time."""
     rooms: int = 260
     """Number of generated rooms."""
     first_seed: int = FIRST_TRAINING_SEED
