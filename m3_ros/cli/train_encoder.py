@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 
 def run(
@@ -12,6 +13,7 @@ def run(
     seed: int = 0,
     start_from: Path | None = None,
     learning_rate: float = 4e-3,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     finish: bool = False,
     install: bool = False,
 ) -> int:
@@ -25,12 +27,14 @@ def run(
         seed: Seed of weights and crops.
         start_from: Checkpoint whose weights are the first; without it, random ones.
         learning_rate: Largest step; a quarter of the default suits a checkpoint that was trained to its end.
+        device: Where to train; auto: on the GPU if torch finds one.
         finish: Cool down from here on and end; a training that runs in the folder now is told to.
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
+    from m3_ros.training.encoder_settings import EncoderTrainingSettings
     from m3_ros.training.encoder_state import FINISH, Start, is_running
-    from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
+    from m3_ros.training.encoder_training import train_encoder
 
     if finish:
         directory.mkdir(parents=True, exist_ok=True)
@@ -39,7 +43,7 @@ def run(
             print(f"the training in {directory} cools down and ends soon")
             return 0
     start = Start(seed, learning_rate, start_from)
-    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, start=start)
+    settings = EncoderTrainingSettings(crops=crops, cooldown=cooldown, rooms=rooms, start=start, device=device)
     checkpoint = train_encoder(settings, directory)
     print(f"checkpoint: {checkpoint}")
     if install:

@@ -15,7 +15,8 @@ from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT, Measurement
 from m3_ros.features.embedded import EmbeddedEncoder
 from m3_ros.training.encoder_data import RoomSettings, generate_rooms, read_room
 from m3_ros.training.encoder_metrics import measure_rooms
-from m3_ros.training.encoder_training import LEFT_OUT, UNSEEN, test_rows
+from m3_ros.training.encoder_settings import LEFT_OUT
+from m3_ros.training.encoder_training import UNSEEN, test_rows
 
 FIGURES = (
     *("patch_top1", "patch_top1_objects", "miou", "localisation", "localisation_synonyms", "localisation_colours"),

@@ -57,6 +57,10 @@ class CropBatch:
     coverage: Float[Tensor, "B h w"]
     """Share of the cell that its instance covers."""
 
+    def to(self, device: torch.device) -> "CropBatch":
+        """Return the same on a device."""
+        return CropBatch(self.images.to(device), self.instances.to(device), self.coverage.to(device))
+
 
 def majority(ids: UInt8[NDArray[np.uint8], "H W"], stride: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the most frequent id of each cell of stride x stride pixels, and the share of the cell that it covers."""

@@ -1,6 +1,6 @@
 """The loss that puts a patch next to all the phrases that fit it, away from all others, and nearest to its own name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -60,6 +60,10 @@ class PhraseTargets:
         """Prepare the targets."""
         penalty = torch.zeros_like(right).masked_fill(~wrong, _NEVER)
         return cls(phrases, anchors, names, right, penalty, functional.normalize(right @ phrases, dim=-1), kind)
+
+    def to(self, device: torch.device) -> "PhraseTargets":
+        """Return the same on a device."""
+        return PhraseTargets(**{part.name: getattr(self, part.name).to(device) for part in fields(self)})
 
 
 def phrase_loss(

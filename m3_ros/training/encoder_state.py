@@ -60,8 +60,8 @@ class Start:
     """A checkpoint of the same sizes whose weights are the first; None: random ones."""
 
 
-def new_state(sizes: VisionSettings, start: Start) -> TrainingState:
-    """Make a network with random weights, or with those of a checkpoint of the same sizes.
+def new_state(sizes: VisionSettings, start: Start, device: torch.device | None = None) -> TrainingState:
+    """Make a network with random weights, or with those of a checkpoint of the same sizes, on a device (the CPU).
 
     Raises:
         EncoderError: the checkpoint cannot be read.
@@ -76,7 +76,7 @@ def new_state(sizes: VisionSettings, start: Start) -> TrainingState:
                 f"{start.checkpoint} has sizes {card.network}, not {sizes}: start from another checkpoint"
             )
         network.load_state_dict(trained.state_dict())
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device or torch.device("cpu"), memory_format=torch.channels_last)  # type: ignore[call-overload]
     steppers = optimisers(network, network.head, start.learning_rate, _WEIGHT_DECAY)
     return TrainingState(network, copy.deepcopy(network).eval(), steppers)
 
@@ -106,7 +106,7 @@ def load_state(path: Path, state: TrainingState) -> TrainingState:
     if not path.exists():
         return state
     try:
-        parts = torch.load(path, weights_only=True)
+        parts = torch.load(path, map_location="cpu", weights_only=True)
         state.network.load_state_dict(parts["network"])
         state.average.load_state_dict(parts["average"])
         for optimiser, saved in zip(state.optimisers, parts["optimisers"], strict=True):

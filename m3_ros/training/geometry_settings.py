@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from m3_ros.errors import TrainingError
+from m3_ros.training.device import DeviceName
 
 PRESETS = ("seconds", "balanced", "best")
 """Time against quality."""
@@ -68,7 +69,7 @@ class GeometrySettings:
     """Learning rate of sh0; that of shN is a twentieth."""
     seed: int = 0
     """Seed of initialisation, view order and densification."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where to train; auto: CUDA where it is there."""
 
     def __post_init__(self) -> None:

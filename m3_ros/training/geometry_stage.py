@@ -19,6 +19,7 @@ from m3_ros.splat.gaussians import Gaussians
 from m3_ros.splat.render import Rendering
 from m3_ros.training import checkpoint as disk
 from m3_ros.training.densification import densify
+from m3_ros.training.device import choose_device
 from m3_ros.training.exposure import exposure_varies
 from m3_ros.training.frame_check import check_frames
 from m3_ros.training.geometry_result import CurvePoint, GeometryResult, StoppedBy
@@ -117,7 +118,7 @@ class _Stage:
         posed, refining_s = frames, 0.0
         if refined is not None:
             posed, refining_s = _at(frames, refined), time.monotonic() - begin
-        trainee = Trainee(make_split(posed, settings, _device(settings)), settings)
+        trainee = Trainee(make_split(posed, settings, choose_device(settings.device)), settings)
         trainee.position.refining_s = refining_s
         count = max(1, round(settings.max_gaussians * settings.initial_share))
         chosen, sweep = [posed[i] for i in training], SweepSettings.within(settings.max_seconds)
@@ -135,7 +136,7 @@ class _Stage:
         parts, position = disk.load_checkpoint(path, self._owner)
         try:
             posed = _at(frames, parts["poses"]["T_map_camera"].numpy())
-            trainee = Trainee(make_split(posed, self._settings, _device(self._settings)), self._settings)
+            trainee = Trainee(make_split(posed, self._settings, choose_device(self._settings.device)), self._settings)
             trainee.restore(parts, position)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(f"the checkpoint {path} is corrupt ({error}): delete it to train anew") from error
@@ -289,11 +290,3 @@ class _Stage:
 def _at(frames: Sequence[Frame], T_map_camera: Stack) -> list[Frame]:
     """Return the same pictures as taken from other poses."""
     return [replace(frame, T_map_camera=T) for frame, T in zip(frames, T_map_camera, strict=True)]
-
-
-def _device(settings: GeometrySettings) -> torch.device:
-    if settings.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device=cuda needs a GPU that torch can use, and there is none: use device=cpu")
-    return torch.device(settings.device)

@@ -9,9 +9,9 @@ from m3_ros.features.checkpoint import read_checkpoint, write_checkpoint
 from m3_ros.features.encoder import FeatureMap, unit
 from m3_ros.features.vision_transformer import VisionSettings
 from m3_ros.sim.layout import DEMO_SEED
-from m3_ros.training import encoder_training
+from m3_ros.training import encoder_step, encoder_training
 from m3_ros.training.encoder_captions import Thing, build_captions
-from m3_ros.training.encoder_crops import CropSettings, CropStream, camera_effects, majority, make_crop
+from m3_ros.training.encoder_crops import CropSettings, CropStream, camera_effects, clear, majority, make_crop
 from m3_ros.training.encoder_data import (
     FIRST_TRAINING_SEED,
     RoomSettings,
@@ -23,8 +23,10 @@ from m3_ros.training.encoder_data import (
 )
 from m3_ros.training.encoder_loss import LossSettings, PhraseTargets, naming_loss, phrase_loss
 from m3_ros.training.encoder_metrics import auroc, measure_encoder
+from m3_ros.training.encoder_settings import EncoderTrainingSettings
 from m3_ros.training.encoder_state import Start, alone_in, is_running, new_state
-from m3_ros.training.encoder_training import EncoderTrainingSettings, train_encoder
+from m3_ros.training.encoder_step import read_targets, take_step
+from m3_ros.training.encoder_training import train_encoder
 
 NETWORK = VisionSettings(stem=(8, 8, 16), local_blocks=1, width=24, depth=1, heads=2, position_blocks=1, head_width=16)
 COLOURS = {"floor": (120, 90, 60), "chair": (200, 30, 30), "mug": (30, 30, 200)}
@@ -115,6 +117,23 @@ def test_the_first_crops_are_smaller(folder, settings):
     assert CropSettings().smaller() == CropSettings(192, 144)
 
 
+def test_a_gpu_that_is_not_there_is_refused_at_once(folder, settings, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="needs a GPU"):
+        train_encoder(replace(settings, device="cuda"), folder)
+    assert not (folder / "state.pt").exists()
+
+
+def test_targets_and_batches_move_to_a_device(folder, settings):
+    """The meta device stands in for a GPU: what is not moved shows as a tensor elsewhere."""
+    seeds, meta = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1), torch.device("meta")
+    targets = read_targets(folder / "train", seeds, settings).to(meta)
+    parts = [*vars(targets).values(), *vars(targets.phrases).values()]
+    assert {part.device for part in parts if isinstance(part, torch.Tensor)} == {meta} == {targets.device}
+    batch = next(iter(CropStream(folder / "train", seeds, 2, 0, settings.crop))).to(meta)
+    assert {part.device for part in vars(batch).values()} == {meta}
+
+
 def test_two_trainings_do_not_share_a_folder(folder, settings):
     with alone_in(folder):
         assert is_running(folder)
@@ -135,13 +154,13 @@ def test_a_training_starts_from_a_checkpoint_of_its_own_sizes_only(tmp_path, set
 
 def test_kinds_that_are_named_wrong_are_drawn_more_often(folder, settings):
     seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
-    targets = encoder_training._targets(folder / "train", seeds, settings)
+    targets = read_targets(folder / "train", seeds, settings)
     state = new_state(settings.network, Start())
-    before = encoder_training._odds(state, targets)
+    before = encoder_step._odds(state, targets)
     chair = targets.kinds.index("chair")
     for _ in range(50):
-        encoder_training._remember_skill(state, targets, torch.full((8,), chair), torch.ones(8))
-    after = encoder_training._odds(state, targets)
+        encoder_step._remember_skill(state, targets, torch.full((8,), chair), torch.ones(8))
+    after = encoder_step._odds(state, targets)
     assert (after < 0.7 * before).tolist() == [False, True, False] * 2
 
 
@@ -163,24 +182,24 @@ def test_test_rooms_are_never_trained_on(folder, settings):
 def test_steps_lower_the_loss(folder, settings):
     torch.manual_seed(0)
     seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
-    targets = encoder_training._targets(folder / "train", seeds, settings)
+    targets = read_targets(folder / "train", seeds, settings)
     state = new_state(settings.network, Start(learning_rate=0.02))
     batch = next(iter(CropStream(folder / "train", seeds, 8, 0, settings.crop)))
-    losses = [encoder_training._step(state, targets, batch, 1.0, settings)[0] for _ in range(40)]
+    losses = [take_step(state, targets, batch, 1.0, settings)[0] for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
 
 
 def test_cells_of_nothing_count_nothing(folder, settings):
     batch = next(iter(CropStream(folder / "train", (FIRST_TRAINING_SEED,), 4, 0, settings.crop)))
     batch.instances[:, 0] = -1
-    instances, weight = encoder_training._labelled(batch, torch.ones(6))
+    instances, weight = encoder_step._labelled(batch, torch.ones(6))
     assert (weight[instances < 0] == 0).all()
     assert (weight > 0).any()
 
 
 def test_outlines_count_nothing_and_floors_less_than_things_when_all_are_named(folder, settings):
-    assert encoder_training.clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
-    targets = encoder_training._targets(folder / "train", (FIRST_TRAINING_SEED,), settings)
+    assert clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    targets = read_targets(folder / "train", (FIRST_TRAINING_SEED,), settings)
     naming = dict(zip(targets.kinds, targets.naming_of_kind.tolist(), strict=True))
     assert naming["floor"] == pytest.approx(settings.background_naming)
     assert naming["floor"] < naming["chair"] == 1
