@@ -7,9 +7,9 @@ from typing import Literal
 
 def run(
     directory: Path = Path("runs/encoder"),
-    crops: int = 48_000,
-    cooldown: int = 24_000,
-    rooms: int = 260,
+    crops: int = 100_000,
+    cooldown: int = 62_500,
+    rooms: int = 200,
     seed: int = 0,
     start_from: Path | None = None,
     learning_rate: float = 4e-3,

@@ -31,6 +31,8 @@ class CropSettings:
     """Pixels per labelled cell."""
     smallest: float = 0.28
     """Smallest share of a picture that a crop covers."""
+    largest: float = 1.0
+    """Largest share."""
     aimed: float = 0.6
     """Share of the crops that surely show a chosen instance; small ones are chosen more often than their area asks."""
     blur: float = 0.3
@@ -41,9 +43,12 @@ class CropSettings:
     """Largest standard deviation of pixel noise, in 8-bit steps."""
 
     def smaller(self) -> "CropSettings":
-        """Return the same with three quarters of the width and height, in whole multiples of what the network takes."""
-        width, height = (round(0.75 * side / PIXEL_MULTIPLE) * PIXEL_MULTIPLE for side in (self.width, self.height))
-        return replace(self, width=width, height=height)
+        """Return the same with half the width and height, in whole multiples of what the network takes.
+
+        They cover less of a picture, so that things are nearly as large in them.
+        """
+        width, height = (round(0.5 * side / PIXEL_MULTIPLE) * PIXEL_MULTIPLE for side in (self.width, self.height))
+        return replace(self, width=width, height=height, smallest=0.36 * self.smallest, largest=0.7 * self.largest)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def draw_window(
 ) -> tuple[int, int, int, int]:
     """Draw a window (x, y, width, height) [px], often around a pixel of a chosen instance."""
     H, W = ids.shape
-    side = np.sqrt(rng.uniform(settings.smallest, 1.0))
+    side = np.sqrt(rng.uniform(settings.smallest, settings.largest))
     w = min(W, int(W * side * rng.uniform(0.92, 1.09)))
     h = min(H, int(H * side * rng.uniform(0.92, 1.09)))
     x, y = int(rng.integers(W - w + 1)), int(rng.integers(H - h + 1))

@@ -16,7 +16,7 @@ class LossSettings:
 
     temperature: float = 0.05
     """Scale of cosines in the contrast: smaller sharpens."""
-    naming: float = 2.0
+    naming: float = 4.0
     """Weight of the contrast between the plain names of the kinds."""
     closeness: float = 0.3
     """Weight of the cosine to the mean of the fitting phrases."""

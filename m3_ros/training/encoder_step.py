@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,8 +31,8 @@ class Targets:
     kinds: tuple[str, ...]
     thing_of_instance: Int[Tensor, " instances"]
     odds_of_instance: Float[Tensor, " instances"]
-    naming_of_kind: Float[Tensor, " k"]
-    """What a patch of each kind counts when all are named."""
+    background: Bool[Tensor, " k"]
+    """Which kinds are floor, wall or ceiling."""
 
     @property
     def device(self) -> torch.device:
@@ -46,7 +46,7 @@ class Targets:
             phrases=self.phrases.to(device),
             thing_of_instance=self.thing_of_instance.to(device),
             odds_of_instance=self.odds_of_instance.to(device),
-            naming_of_kind=self.naming_of_kind.to(device),
+            background=self.background.to(device),
         )
 
 
@@ -77,10 +77,8 @@ def read_targets(directory: Path, seeds: tuple[int, ...], settings: EncoderTrain
         captions.wrong,
         torch.tensor([kinds.index(thing.kind) for thing in captions.things]),
     )
-    naming = [settings.background_naming if kind in BACKGROUND_KINDS else 1.0 for kind in kinds]
-    return Targets(
-        phrases, captions, kinds, torch.tensor([number[t] for t in things]), torch.tensor(odds), torch.tensor(naming)
-    )
+    background = torch.tensor([kind in BACKGROUND_KINDS for kind in kinds])
+    return Targets(phrases, captions, kinds, torch.tensor([number[t] for t in things]), torch.tensor(odds), background)
 
 
 def take_step(
@@ -102,7 +100,8 @@ def take_step(
     thing, weight = targets.thing_of_instance[instances[labelled]], weight[labelled]
     drawn = torch.multinomial(weight, min(settings.cells, len(weight)))
     kind = targets.phrases.kind[thing]
-    counts = targets.naming_of_kind[kind] * clear(batch.coverage.flatten()[labelled])
+    counts = torch.where(targets.background[kind], settings.background_naming, 1.0)
+    counts = counts * clear(batch.coverage.flatten()[labelled])
     naming, named = naming_loss(vectors, kind, counts, targets.phrases, settings.loss)
     loss = phrase_loss(vectors[drawn], thing[drawn], targets.phrases, settings.loss) + settings.loss.naming * naming
     thing, named = thing[drawn], named[drawn]

@@ -219,10 +219,11 @@ def _batches(
     def starting() -> bool:
         return state.images < settings.small_share * settings.crops and state.cooling_from is None
 
-    for crop, wanted in ((settings.crop.smaller(), starting), (settings.crop, lambda: True)):
+    stages = (settings.crop.smaller(), 2 * settings.batch, starting), (settings.crop, settings.batch, lambda: True)
+    for crop, count, wanted in stages:
         if not wanted():
             continue
-        crops = CropStream(directory, seeds, settings.batch, settings.start.seed + 7919 * state.step, crop)
+        crops = CropStream(directory, seeds, count, settings.start.seed + 7919 * state.step, crop)
         for batch in crop_loader(crops, settings.loader_processes):
             yield batch
             if not wanted():

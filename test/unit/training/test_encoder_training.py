@@ -85,9 +85,9 @@ def test_a_stopped_training_goes_on_from_its_state(folder, settings):
     with pytest.raises(Cancelled):
         train_encoder(replace(settings, crops=4000), folder, cancelled=lambda: True)
     images = torch.load(folder / "state.pt", weights_only=True)["images"]
-    assert images == 25 * 4
-    path = train_encoder(replace(settings, crops=160), folder)
-    assert read_checkpoint(path)[1].images == 160
+    assert images == 25 * 2 * settings.batch
+    path = train_encoder(replace(settings, crops=400), folder)
+    assert read_checkpoint(path)[1].images == 400
 
 
 def test_a_training_that_is_told_to_finish_cools_down_and_ends(folder, settings):
@@ -105,16 +105,18 @@ def test_steps_are_full_until_the_cooldown_and_then_shrink_to_nothing(settings):
     assert paces == [(0, 1), (0.6, 1), (0.8, 0.5), (1, 0)]
 
 
-def test_the_first_crops_are_smaller(folder, settings):
-    state, widths = new_state(settings.network, Start()), []
+def test_the_first_crops_are_smaller_and_twice_as_many(folder, settings):
+    state, shapes = new_state(settings.network, Start()), []
     seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
     for batch in encoder_training._batches(state, folder / "train", seeds, settings):
-        widths.append(batch.images.shape[2])
+        shapes.append(tuple(batch.images.shape[:3]))
         state.images += len(batch.images)
         if state.images >= settings.crops:
             break
-    assert widths == [48] * 5 + [64] * 5
-    assert CropSettings().smaller() == CropSettings(192, 144)
+    assert shapes == [(8, 32, 32)] * 4 + [(4, 48, 64)] * 2
+    smaller = CropSettings().smaller()
+    assert (smaller.width, smaller.height) == (128, 96)
+    assert (smaller.smallest, smaller.largest) == pytest.approx((0.1, 0.7), abs=0.01)
 
 
 def test_a_gpu_that_is_not_there_is_refused_at_once(folder, settings, monkeypatch):
@@ -197,12 +199,16 @@ def test_cells_of_nothing_count_nothing(folder, settings):
     assert (weight > 0).any()
 
 
-def test_outlines_count_nothing_and_floors_less_than_things_when_all_are_named(folder, settings):
+def test_outlines_count_nothing_when_all_are_named():
     assert clear(torch.tensor([0.3, 0.4, 0.5, 0.6, 1.0])).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+def test_backgrounds_are_known_as_such(folder, settings):
     targets = read_targets(folder / "train", (FIRST_TRAINING_SEED,), settings)
-    naming = dict(zip(targets.kinds, targets.naming_of_kind.tolist(), strict=True))
-    assert naming["floor"] == pytest.approx(settings.background_naming)
-    assert naming["floor"] < naming["chair"] == 1
+    known = dict(zip(targets.kinds, targets.background.tolist(), strict=True))
+    assert known["floor"]
+    assert not known["chair"]
+    assert settings.background_naming < 1
 
 
 def test_rooms_on_disk_read_back_and_broken_ones_are_named(folder):
