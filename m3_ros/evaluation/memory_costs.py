@@ -129,21 +129,19 @@ def time_weight_pass(
     queries = [_as_queries(view, matrices) for view in views]
     unchanged = [torch.eye(settings.query_dim)] * len(encoders)
 
-    def seconds(seen: Sequence[View], count: int, to_query: Sequence[torch.Tensor]) -> float:
-        some = [replace(view, feature_maps=view.feature_maps[:count]) for view in seen]
-        times = []
-        for _ in range(_REPEATS):
-            start = time.monotonic()
-            lift(some, place.gaussians, to_query[:count], settings.lift_width)
-            times.append(time.monotonic() - start)
-        return statistics.median(times)
-
     every = len(encoders)
+    passes = [(views, 1, matrices), (views, every, matrices), (queries, 1, unchanged), (queries, every, unchanged)]
+    cases = [([replace(v, feature_maps=v.feature_maps[:n]) for v in seen], to[:n]) for seen, n, to in passes]
+    times: list[list[float]] = [[] for _ in cases]
+    for _ in range(_REPEATS):  # in turn: how fast memory is differs from second to second, and ratios count
+        for (seen, to_query), taken in zip(cases, times, strict=True):
+            start = time.monotonic()
+            lift(seen, place.gaussians, to_query, settings.lift_width)
+            taken.append(time.monotonic() - start)
+    one, all_at_once, one_projected, all_projected = map(statistics.median, times)
     return WeightPass(
-        seconds(views, 1, matrices), seconds(views, every, matrices),
-        seconds(queries, 1, unchanged), seconds(queries, every, unchanged),
-        every, len(frames), len(place.gaussians), settings.query_dim,
-    )  # fmt: skip
+        one, all_at_once, one_projected, all_projected, every, len(frames), len(place.gaussians), settings.query_dim
+    )
 
 
 def _as_queries(view: View, matrices: Sequence[torch.Tensor]) -> View:
