@@ -31,7 +31,8 @@ struct Projected {
 
 inline int spots_of(int pixels) { return (pixels + kSpot - 1) / kSpot; }
 
-inline bool has_holes(const LiftImage& image) { return image.valid || image.index; }
+// Whether there is no feature at some cells; asked of every view, since a column of each spot depends on it.
+bool has_holes(const LiftImage& image);
 
 // Project what every encoder saw. Called by all threads of a parallel region, which leave it together.
 void project_all(const LiftImage* images, int count, Projected* out);

@@ -149,7 +149,7 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, const Proje
         for (int x = 0; x < across; x++) {
             const int64_t region = index[cell_of(x0 + x, image.columns, camera.width)];
             float* to = out + (y * kSpots + x) * stride;
-            to[seen.known] = region >= 0;
+            if (seen.known >= 0) to[seen.known] = region >= 0;
             if (region >= 0)
                 std::memcpy(to + seen.first, seen.vectors.data() + size_t(region) * width, sizeof(float) * width);
             else
@@ -159,6 +159,11 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, const Proje
 }
 
 }  // namespace
+
+bool has_holes(const LiftImage& image) {
+    const size_t cells = size_t(image.rows) * image.columns;
+    return image.valid || (image.index && std::any_of(image.index, image.index + cells, [](int64_t region) { return region < 0; }));
+}
 
 void project_all(const LiftImage* images, int count, Projected* out) {
     for (int k = 0; k < count; k++)
