@@ -4,9 +4,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Literal
 
-SPINS = "10000"
+from m3_ros.training.device import DeviceName
+
+_SPINS = "10000"
 """Rounds that OpenMP's threads wait before they sleep. A step has thousands of short parallel parts: on two idle cores
 it takes 0.84 s instead of 0.94. Beside another busy process waiting costs more than waking, 2.3 s instead of 1.5."""
 
@@ -19,7 +20,7 @@ def run(
     seed: int = 0,
     start_from: Path | None = None,
     learning_rate: float = 4e-3,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: DeviceName = "auto",
     finish: bool = False,
     install: bool = False,
 ) -> int:
@@ -40,7 +41,7 @@ def run(
         install: Put the checkpoint in the place of the package's own when it is finished.
     """
     if "torch" not in sys.modules:  # which reads it when it is loaded, below
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     from m3_ros.features.checkpoint import EMBEDDED_CHECKPOINT
     from m3_ros.training.encoder_settings import EncoderTrainingSettings
     from m3_ros.training.encoder_state import FINISH, Start, is_running

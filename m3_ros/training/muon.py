@@ -12,34 +12,33 @@ from torch import Tensor, nn
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
-_WIDE = 2  # times the height
 _ADAMW_SCALE = 0.2
 
 
 def orthogonalise(matrices: Float[Tensor, "b m n"]) -> Float[Tensor, "b m n"]:
     """Push the singular values of each matrix towards one: all but tiny ones end between about 0.7 and 1.2.
 
-    Every iteration X <- (a + b G + c G^2) X, G = X X^T, multiplies from the left with a polynomial of the first G. Of a
-    matrix much wider than high, those are multiplied with each other first, and with X once.
+    Every iteration X <- p(X X^T) X multiplies from the left with a polynomial of the first X X^T. Those are multiplied
+    with each other first, and with X once: matrices are often much wider than high.
     """
-    a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    if x.shape[-1] < _WIDE * x.shape[-2]:
-        for _ in range(_ITERATIONS):
-            gram = x @ x.mT
-            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    else:
-        gram, product = x @ x.mT, None
-        for _ in range(_ITERATIONS):
-            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-            factor.diagonal(dim1=-2, dim2=-1).add_(a)
-            product = factor if product is None else factor @ product
-            gram = factor @ gram @ factor
-        x = product @ x
+    gram = x @ x.mT
+    product = _polynomial(gram)
+    for _ in range(_ITERATIONS - 1):
+        product = _polynomial(product @ gram @ product) @ product
+    x = product @ x
     flat: Tensor = x.mT if tall else x
     return flat
+
+
+def _polynomial(gram: Float[Tensor, "b m m"]) -> Float[Tensor, "b m m"]:
+    """Return p(G) = a I + b G + c G^2."""
+    a, b, c = _NEWTON_SCHULZ
+    found = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    found.diagonal(dim1=-2, dim2=-1).add_(a)
+    return found
 
 
 class Muon(torch.optim.Optimizer):
