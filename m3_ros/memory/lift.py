@@ -79,13 +79,16 @@ def lift(
         images = list(zip(map(_image, view.feature_maps), projections, strict=True))
         (viewmat,), (K,) = pinhole(camera, view.T_map_camera)
         gather(gaussians, viewmat, K, camera.width, camera.height, images, out)
-    return tuple(Lifted(sums, weights, out.seen) for sums, weights in zip(out.sums, out.weights, strict=True))
+    seen = out.seen.clone()
+    pairs = zip(out.sums, out.weights, strict=True)
+    return tuple(Lifted(sums.contiguous(), weights.clone(), seen) for sums, weights in pairs)
 
 
 def _image(seen: FeatureMap) -> Grid | Regions:
     if seen.index is None:
         return Grid(seen.features, seen.valid)
-    return Regions(seen.features, torch.where(seen.valid, seen.index, -1))
+    everywhere = bool(seen.valid.all())
+    return Regions(seen.features, seen.index if everywhere else torch.where(seen.valid, seen.index, -1))
 
 
 def pinhole(camera: Camera, T_map_camera: Transform) -> tuple[Float[Tensor, "1 4 4"], Float[Tensor, "1 3 3"]]:

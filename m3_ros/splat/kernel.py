@@ -22,7 +22,7 @@ import torch
 import m3_ros
 from m3_ros.errors import BackendError
 
-_ABI = 8
+_ABI = 9
 _X86 = {
     "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"},
     "avx2": {"avx2", "fma", "f16c"},
@@ -190,9 +190,8 @@ class LiftImage(ctypes.Structure):
     """What one encoder saw, as csrc/lift.h describes it."""
 
     _fields_ = (
-        *((name, _p) for name in ("features", "matrix", "valid", "index", "sums", "weights")),
-        *((name, ctypes.c_int32) for name in ("count", "length", "rows", "columns")),
-        *((name, ctypes.c_int32) for name in ("channels", "blocks", "normalised", "halves")),
+        *((name, _p) for name in ("features", "matrix", "valid", "index")),
+        *((name, ctypes.c_int32) for name in ("count", "length", "rows", "columns", "blocks", "normalised", "halves")),
     )
 
 
@@ -281,10 +280,10 @@ class View:
         )
         check(code, "accumulating")
 
-    def lift(self, images: Sequence[LiftImage], seen: torch.Tensor) -> None:
-        """Add weight * projected feature to the sums of every image, and the weights to seen [N]."""
+    def lift(self, images: Sequence[LiftImage], totals: torch.Tensor) -> None:
+        """Add weight * projected feature of every image, and the weights, to totals that csrc/lift.h lays out."""
         array = (LiftImage * len(images))(*images)
-        check(self._library.m3_lift(self._handle, array, len(images), pointer(seen)), "lifting")
+        check(self._library.m3_lift(self._handle, array, len(images), pointer(totals)), "lifting")
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

@@ -21,6 +21,8 @@ SPOT = 2
 """Pixels along each side of a spot; csrc/lift.h has the same number."""
 _LEAST_KNOWN = 0.5
 """A spot has a feature where the cells around it that have one weigh this much."""
+_BLOCK = 16
+"""The kernel takes channels in blocks of so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Projection:
     """What the features of an encoder are multiplied with before they are added up."""
 
     matrix: Float[Tensor, "D c"]
-    """Padded with zeros to a multiple of sixteen columns."""
+    """Padded with zeros to whole blocks of columns."""
     channels: int
     """Columns that count."""
     normalised: bool
@@ -55,7 +57,7 @@ class Projection:
     @classmethod
     def by(cls, matrix: Float[Tensor, "D s"], *, normalised: bool = False) -> "Projection":
         """Prepare a matrix."""
-        padded = functional.pad(matrix.detach().float(), (0, -matrix.shape[1] % 16))
+        padded = functional.pad(matrix.detach().float(), (0, -matrix.shape[1] % _BLOCK))
         return cls(padded.contiguous(), matrix.shape[1], normalised)
 
     def of(self, features: Float[Tensor, "*n D"]) -> Float[Tensor, "*n s"]:
@@ -68,18 +70,40 @@ class Projection:
 class Gathered:
     """Sums over views of what was seen on each Gaussian, added to in place."""
 
-    sums: tuple[Float[Tensor, "N s"], ...]
-    """Of each encoder: sum of alpha-weight x value."""
-    weights: tuple[Float[Tensor, " N"], ...]
-    """Of each encoder: sum of alpha-weights of the pixels that had a value."""
-    seen: Float[Tensor, " N"]
-    """Sum of alpha-weights of all pixels."""
+    totals: Float[Tensor, "N n"]
+    """All sums of a Gaussian side by side, as csrc/lift.h lays them out: Gaussians come in any order."""
+    sizes: tuple[int, ...]
+    """Channels of each encoder."""
 
     @classmethod
     def nothing(cls, count: int, sizes: Sequence[int]) -> "Gathered":
         """Return the sums of no view."""
-        zeros = tuple(torch.zeros(count) for _ in sizes)
-        return cls(tuple(torch.zeros(count, size) for size in sizes), zeros, torch.zeros(count))
+        numbers = sum(map(_padded, sizes)) + len(sizes) + 1
+        return cls(torch.zeros(count, _padded(numbers)), tuple(sizes))
+
+    @property
+    def sums(self) -> tuple[Float[Tensor, "N s"], ...]:
+        """Of each encoder: sum of alpha-weight x value."""
+        parts = torch.split(self.totals[:, : self._channels], [_padded(size) for size in self.sizes], dim=1)
+        return tuple(part[:, :size] for part, size in zip(parts, self.sizes, strict=True))
+
+    @property
+    def weights(self) -> tuple[Float[Tensor, " N"], ...]:
+        """Of each encoder: sum of alpha-weights of the pixels that had a value."""
+        return self.totals[:, self._channels : self._channels + len(self.sizes)].unbind(dim=1)
+
+    @property
+    def seen(self) -> Float[Tensor, " N"]:
+        """Sum of alpha-weights of all pixels."""
+        return self.totals[:, self._channels + len(self.sizes)]
+
+    @property
+    def _channels(self) -> int:
+        return sum(map(_padded, self.sizes))
+
+
+def _padded(numbers: int) -> int:
+    return -(-numbers // _BLOCK) * _BLOCK
 
 
 def spots(pixels: int) -> int:
@@ -110,8 +134,7 @@ def gather(
     geometry = tuple(x.detach().float().contiguous() for x in fields)
     view = kernel.View(geometry, viewmat.double().contiguous(), K.double().contiguous(), (width, height), near)
     taken = [(_Taken.by(image), projection) for image, projection in images]
-    parts = zip(taken, out.sums, out.weights, strict=True)
-    view.lift([image.for_kernel(projection, *totals) for (image, projection), *totals in parts], out.seen)
+    view.lift([image.for_kernel(projection) for image, projection in taken], out.totals)
     return None
 
 
@@ -133,12 +156,11 @@ class _Taken:
         features = features if features.dtype == torch.float16 else features.float()
         if isinstance(image, Regions):
             return cls(features, None, image.index.long().contiguous(), *image.index.shape)
-        valid = None if bool(image.valid.all()) else image.valid.contiguous()
-        return cls(features, valid, None, *image.valid.shape)
+        return cls(features, image.valid.contiguous(), None, *image.valid.shape)
 
-    def for_kernel(self, projection: Projection, sums: Tensor, weights: Tensor) -> kernel.LiftImage:
-        tensors = (self.features, projection.matrix, self.valid, self.index, sums, weights)
-        sizes = (*self.features.shape, self.rows, self.columns, projection.channels, projection.matrix.shape[1] // 16)
+    def for_kernel(self, projection: Projection) -> kernel.LiftImage:
+        tensors = (self.features, projection.matrix, self.valid, self.index)
+        sizes = (*self.features.shape, self.rows, self.columns, projection.matrix.shape[1] // _BLOCK)
         halves = self.features.dtype == torch.float16
         return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised, halves)
 
@@ -200,8 +222,8 @@ def _by_accumulate(
     pairs = [dense(*image, width, height) for image in images]
     values = torch.cat([x for value, known in pairs for x in (value, known[..., None])], dim=-1)
     sums, seen = accumulate(gaussians, viewmat[None], K[None], width, height, values[None].to(viewmat.device), near)
-    parts = torch.split(sums.to(out.seen.device), [total.shape[1] + 1 for total in out.sums], dim=1)
-    for number, part in enumerate(parts):
-        out.sums[number].add_(part[:, :-1])
-        out.weights[number].add_(part[:, -1])
-    out.seen.add_(seen.to(out.seen.device))
+    parts = torch.split(sums.to(out.totals.device), [size + 1 for size in out.sizes], dim=1)
+    for part, of_image, weights in zip(parts, out.sums, out.weights, strict=True):
+        of_image.add_(part[:, :-1])
+        weights.add_(part[:, -1])
+    out.seen.add_(seen.to(out.totals.device))

@@ -45,7 +45,7 @@ Camera make_camera(const double* viewmat, const double* K, int width, int height
 extern "C" {
 
 // Changes with every change of this interface; kernel.py asks for it.
-int m3_abi() { return 8; }
+int m3_abi() { return 9; }
 
 // Keep big buffers in the heap instead of mapping and faulting them anew on every call (for the whole process).
 void m3_keep_memory() {
@@ -106,8 +106,8 @@ int m3_accumulate(void* context, float* values, int channels, float* sums, float
     return guarded([&] { accumulate(*static_cast<Context*>(context), {values, nullptr, channels}, sums, weights); });
 }
 
-int m3_lift(void* context, const LiftImage* images, int count, float* seen) {
-    return guarded([&] { lift(*static_cast<Context*>(context), images, count, seen); });
+int m3_lift(void* context, const LiftImage* images, int count, float* totals) {
+    return guarded([&] { lift(*static_cast<Context*>(context), images, count, totals); });
 }
 
 int m3_ssim(int planes, int height, int width, const float* a, const float* b, float* gradient, int threads, double* value) {

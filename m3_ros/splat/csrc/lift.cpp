@@ -18,7 +18,9 @@ namespace {
 struct Seen {
     const LiftImage* images;
     std::vector<Projected> projected;  // of each image
+    int channels = 0;                  // of all images, each padded to sixteens
     int stride = 0;                    // numbers of a spot
+    int total_stride = 0;              // numbers of a Gaussian
 
     Seen(const LiftImage* of, int count) : images(of), projected(count) {
         for (int k = 0; k < count; k++) {
@@ -26,9 +28,10 @@ struct Seen {
             projected[k].vectors.reserve(size_t(of[k].count) * 16 * of[k].blocks + 16);
             stride += 16 * of[k].blocks;
         }
+        channels = stride;
         for (int k = 0; k < count; k++)
             if (has_holes(of[k])) projected[k].known = stride++;
-        stride = (stride + 15) / 16 * 16;
+        stride = (stride + 15) / 16 * 16, total_stride = (channels + count + 16) / 16 * 16;
     }
 
     int count() const { return int(projected.size()); }
@@ -149,51 +152,46 @@ void lift_tile(const Camera& camera, const Seen& seen, LiftWork& work, LiftSums&
     }
 }
 
-// Add to the sums of a Gaussian what its slots hold of one image.
-void gather_image(const Seen& all, int k, const LiftSums& sums, const std::vector<int>& slots, int64_t id, float seen) {
-    const LiftImage& image = all.images[k];
-    const float* wide = sums.wide.data();
-    const int stride = all.stride, first = all.projected[k].first, known = all.projected[k].known;
-    for (int c = 0; c < image.channels; c += kLanes) {
-        Row sum = splat(0);
-        for (const int slot : slots) sum += load(wide + size_t(slot) * stride + first + c);
-        const int lanes = std::min(kLanes, image.channels - c);
-        float* to = image.sums + id * image.channels + c;
-        store_partial(to, load_partial(to, lanes) + sum, lanes);
+// Add what the slots of a Gaussian hold to its totals.
+M3_INLINE void add_to_totals(const Seen& all, const std::vector<const float*>& slots, float seen, float* totals) {
+    for (int c = 0; c < all.channels; c += 16) {
+        Row sum = load(totals + c);
+        for (const float* slot : slots) sum += load(slot + c);
+        store(totals + c, sum);
     }
-    if (known >= 0) {
-        seen = 0;
-        for (const int slot : slots) seen += wide[size_t(slot) * stride + known];
+    float* weights = totals + all.channels;
+    for (int k = 0; k < all.count(); k++) {
+        const int known = all.projected[k].known;
+        if (known < 0)
+            weights[k] += seen;
+        else
+            for (const float* slot : slots) weights[k] += slot[known];
     }
-    image.weights[id] += seen;
+    weights[all.count()] += seen;
 }
 
 // Ask for what gathering one Gaussian will read and write.
-M3_INLINE void prefetch(const Context& context, const Seen& seen, const LiftSums& sums, int item) {
-    const int64_t id = context.visible[item].id;
+M3_INLINE void prefetch(const Context& context, const Seen& seen, const LiftSums& sums, int item, const float* totals) {
     for (const Band& band : context.bands)
         for (int h = band.first[item]; h < band.first[item + 1]; h++) {
             const size_t slot = band.slot[h];
             if (sums.seen[slot] == 0) continue;
             for (int c = 0; c < seen.stride; c += 16) __builtin_prefetch(sums.wide.data() + slot * seen.stride + c);
         }
-    for (int k = 0; k < seen.count(); k++) {
-        const LiftImage& image = seen.images[k];
-        for (int c = 0; c < image.channels; c += 16) __builtin_prefetch(image.sums + id * image.channels + c, 1);
-        __builtin_prefetch(image.weights + id, 1);
-    }
+    for (int c = 0; c < seen.total_stride; c += 16) __builtin_prefetch(totals + c, 1);
 }
 
 }  // namespace
 
-void lift(Context& context, const LiftImage* images, int count, float* seen) {
+void lift(Context& context, const LiftImage* images, int count, float* totals) {
     Seen all(images, count);
     LiftSums sums(context, all.stride);
     const int n = int(context.visible.size());
+    const auto totals_of = [&](int item) { return totals + size_t(context.visible[item].id) * all.total_stride; };
 #pragma omp parallel num_threads(context.threads)
     {
         LiftWork work(all.stride);
-        std::vector<int> slots;
+        std::vector<const float*> slots;
         project_all(images, count, all.projected.data());
 #pragma omp for schedule(dynamic, 4)
         for (int number = 0; number < context.tile_count(); number++) {
@@ -206,16 +204,16 @@ void lift(Context& context, const LiftImage* images, int count, float* seen) {
         }
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
-            const int64_t id = context.visible[i].id;
-            if (i + kAhead < n) prefetch(context, all, sums, i + kAhead);
+            if (i + kAhead < n) prefetch(context, all, sums, i + kAhead, totals_of(i + kAhead));
             slots.clear();
-            float sum = 0;
+            float seen = 0;
             for (const Band& band : context.bands)
-                for (int h = band.first[i]; h < band.first[i + 1]; h++)
-                    if (const float part = sums.seen[band.slot[h]]; part > 0) slots.push_back(band.slot[h]), sum += part;
-            if (slots.empty()) continue;
-            seen[id] += sum;
-            for (int k = 0; k < count; k++) gather_image(all, k, sums, slots, id, sum);
+                for (int h = band.first[i]; h < band.first[i + 1]; h++) {
+                    const size_t slot = band.slot[h];
+                    if (sums.seen[slot] == 0) continue;
+                    slots.push_back(sums.wide.data() + slot * all.stride), seen += sums.seen[slot];
+                }
+            if (!slots.empty()) add_to_totals(all, slots, seen, totals_of(i));
         }
     }
 }

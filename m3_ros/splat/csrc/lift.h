@@ -8,16 +8,14 @@ namespace m3 {
 constexpr int kSpot = 2;  // pixels along each side of a spot: what was seen has one value there
 constexpr int kSpots = kTile / kSpot;
 
-// What one encoder saw: vectors of cells or of regions, each projected to `channels` numbers, which are padded with zeros to
-// `blocks` times sixteen. Read by Python's ctypes as it stands: see kernel.py.
+// What one encoder saw: vectors of cells or of regions, each projected to `blocks` times sixteen numbers, some of which may be
+// padding. Read by Python's ctypes as it stands: see kernel.py.
 struct LiftImage {
     const void* features;   // a grid: [rows * columns][length]; regions: [count][length]; floats, or halves
     const float* matrix;    // [length][16 * blocks]
-    const uint8_t* valid;   // of a grid [rows][columns]: which cells hold a vector; null: all
+    const uint8_t* valid;   // of a grid [rows][columns]: which cells hold a vector; null: regions
     const int64_t* index;   // [rows][columns]: the region of each cell, -1 for none; null: a grid
-    float* sums;            // [N][channels], added to
-    float* weights;         // [N], added to: weights of the pixels that have a feature
-    int32_t count, length, rows, columns, channels, blocks;
+    int32_t count, length, rows, columns, blocks;
     int32_t normalised;     // project vectors at length one
     int32_t halves;         // features are of half precision
 };
@@ -40,7 +38,8 @@ void project_all(const LiftImage* images, int count, Projected* out);
 // Bring what one encoder saw to the spots of the tile at (x0, y0): [kSpots][kSpots] times `stride` numbers.
 void fill_spots(const Camera& camera, const LiftImage& image, const Projected& projected, int x0, int y0, int stride, float* out);
 
-// sums += weight * value, weights += weight where there is a value, seen [N] += weight.
-void lift(Context& context, const LiftImage* images, int count, float* seen);
+// The totals of a Gaussian lie side by side, since Gaussians come in any order: weight * value of each image, then each image's
+// weights of pixels where there is a value, then the weights of all pixels; padded to a multiple of sixteen. Added to.
+void lift(Context& context, const LiftImage* images, int count, float* totals);
 
 }  // namespace m3

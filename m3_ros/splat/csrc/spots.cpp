@@ -85,7 +85,7 @@ void project(const LiftImage& image, int begin, int end, float* vectors) {
     }
     for (int i = begin; i < end; i++) {
         float* vector = vectors + size_t(i) * width;
-        if (image.valid && !image.valid[i]) {
+        if (!image.index && !image.valid[i]) {
             std::memset(vector, 0, sizeof(float) * width);
         } else if (image.normalised) {
             const float scale = 1 / std::max(1e-12f, std::sqrt(square[i - begin]));
@@ -162,7 +162,8 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, const Proje
 
 bool has_holes(const LiftImage& image) {
     const size_t cells = size_t(image.rows) * image.columns;
-    return image.valid || (image.index && std::any_of(image.index, image.index + cells, [](int64_t region) { return region < 0; }));
+    if (image.index) return std::any_of(image.index, image.index + cells, [](int64_t region) { return region < 0; });
+    return std::memchr(image.valid, 0, cells) != nullptr;
 }
 
 void project_all(const LiftImage* images, int count, Projected* out) {

@@ -54,17 +54,17 @@ int main(int, char** arguments) {
     std::vector<float> sums(n * channels), weights(n), gradient(channels * pixels);
     failed |= m3_accumulate(view, d_image.data(), channels, sums.data(), weights.data());
     failed |= m3_ssim(channels, height, width, image.data(), d_image.data(), gradient.data(), threads, value.data());
-    std::vector<float> lifted(n * 16), known(n), seen(n), scores(pixels);
-    const m3::LiftImage grid = {d_image.data(), features.data(), nullptr, nullptr, lifted.data(), known.data(),
-                                7 * 5, 31, 7, 5, 16, 1, 1};
-    failed |= m3_lift(view, &grid, 1, seen.data());
+    std::vector<float> totals(n * 32), scores(pixels);
+    const std::vector<uint8_t> valid(7 * 5, 1);
+    const m3::LiftImage grid = {d_image.data(), features.data(), valid.data(), nullptr, 7 * 5, 31, 7, 5, 1, 1, 0};
+    failed |= m3_lift(view, &grid, 1, totals.data());
     std::vector<float> metric(channels * channels);
     for (size_t i = 0; i < channels; i++) metric[i * channels + i] = 1;
     failed |= m3_read_out(n, channels, 1, features.data(), metric.data(), 0.1f, opacities.data(), pixels, d_image.data(),
                           scores.data(), threads);
     m3_free(view);
     for (const auto* result : {&image, &depth, &alpha, &median, &d_means, &d_quats, &d_scales, &d_opacities, &d_features, &sums,
-                               &weights, &gradient, &lifted, &known, &seen, &scores})
+                               &weights, &gradient, &totals, &scores})
         write(out, *result);
     write(out, d_viewmat);
     write(out, value);

@@ -38,10 +38,9 @@ def natively(inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     gradient, value = torch.empty_like(image), ctypes.c_double()
     pointers = (image.data_ptr(), d_image.data_ptr(), gradient.data_ptr())
     kernel.load().library.m3_ssim(CHANNELS, HEIGHT, WIDTH, *pointers, 1, ctypes.byref(value))
-    lifted, known, seen = torch.zeros(COUNT, 16), torch.zeros(COUNT), torch.zeros(COUNT)
-    scores = torch.empty(PIXELS)
-    pictured, totals = (d_image.data_ptr(), features.data_ptr(), None, None), (lifted.data_ptr(), known.data_ptr())
-    view.lift([kernel.LiftImage(*pictured, *totals, 7 * 5, 31, 7, 5, 16, 1, True)], seen)
+    totals, scores, valid = torch.zeros(COUNT, 32), torch.empty(PIXELS), torch.ones(7, 5, dtype=torch.bool)
+    pictured = (d_image.data_ptr(), features.data_ptr(), valid.data_ptr(), None)
+    view.lift([kernel.LiftImage(*pictured, 7 * 5, 31, 7, 5, 1, True)], totals)
     metric = torch.eye(CHANNELS)
     opacities, pointers = geometry[3], (d_image.data_ptr(), scores.data_ptr())
     bank = (features.data_ptr(), metric.data_ptr(), 0.1, opacities.data_ptr())
@@ -51,7 +50,7 @@ def natively(inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         "image": image, "depth": depth, "alpha": alpha, "median": median,
         **{f"d_{name}": x for name, x in zip(names, gradients, strict=True)},
         "sums": sums, "weights": weights, "d_ssim": gradient,
-        "lifted": lifted, "known": known, "seen": seen, "scores": scores,
+        "totals": totals, "scores": scores,
         "d_viewmat": d_viewmat, "ssim": torch.tensor([value.value], dtype=torch.float64),
     }  # fmt: skip
 
