@@ -14,8 +14,8 @@ it takes 0.84 s instead of 0.94. Beside another busy process waiting costs more 
 
 def run(
     directory: Path = Path("runs/encoder"),
-    crops: int = 100_000,
-    cooldown: int = 62_500,
+    crops: int = 112_000,
+    cooldown: int = 70_000,
     rooms: int = 200,
     seed: int = 0,
     start_from: Path | None = None,

@@ -17,9 +17,9 @@ LEFT_OUT = ("armchair/tub",)
 class EncoderTrainingSettings:
     """How long and on what the embedded encoder is trained."""
 
-    crops: int = 100_000
+    crops: int = 112_000
     """Crops to learn from: what a training is long by, whatever else the machine does meanwhile."""
-    cooldown: int = 62_500
+    cooldown: int = 70_000
     """The last crops, over which the steps shrink to nothing."""
     small_share: float = 0.625
     """Share of the crops, the first ones, that are small, two for one: twice as many different things for half the
@@ -48,7 +48,7 @@ class EncoderTrainingSettings:
     """Patches per step, drawn so that small and rare things get their share."""
     background_weight: float = 0.3
     """Odds of floor, wall and ceiling against things, when patches are drawn."""
-    background_naming: float = 0.4
+    background_naming: float = 0.2
     """What a patch of floor, wall or ceiling counts when all are named. Far less than a thing's would teach the network
     to name a wardrobe wherever a wall shows little."""
     device: DeviceName = "auto"
