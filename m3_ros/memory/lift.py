@@ -79,9 +79,7 @@ def lift(
         images = list(zip(map(_image, view.feature_maps), projections, strict=True))
         (viewmat,), (K,) = pinhole(camera, view.T_map_camera)
         gather(gaussians, viewmat, K, camera.width, camera.height, images, out)
-    seen = out.seen.clone()
-    pairs = zip(out.sums, out.weights, strict=True)
-    return tuple(Lifted(sums.contiguous(), weights.clone(), seen) for sums, weights in pairs)
+    return tuple(Lifted(sums, weights, out.seen) for sums, weights in zip(out.sums, out.weights, strict=True))
 
 
 def _image(seen: FeatureMap) -> Grid | Regions:

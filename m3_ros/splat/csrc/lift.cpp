@@ -193,7 +193,7 @@ void lift(Context& context, const LiftImage* images, int count, float* totals) {
         LiftWork work(all.stride);
         std::vector<const float*> slots;
         project_all(images, count, all.projected.data());
-#pragma omp for schedule(dynamic, 4)
+#pragma omp for schedule(dynamic, 1)
         for (int number = 0; number < context.tile_count(); number++) {
             const int tile_count = load_tile(work.tile, context, number);
             if (!tile_count) continue;
@@ -202,7 +202,7 @@ void lift(Context& context, const LiftImage* images, int count, float* totals) {
             blend_tile(context, work, tile);
             lift_tile(context.camera, all, work, sums, tile);
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 256)
         for (int i = 0; i < n; i++) {
             if (i + kAhead < n) prefetch(context, all, sums, i + kAhead, totals_of(i + kAhead));
             slots.clear();
