@@ -127,7 +127,10 @@ def gather(
 
     Raises:
         BackendError: no backend can run here, or the kernel ran out of memory.
+        ValueError: `out` is of other Gaussians or other images.
     """
+    if out.sizes != tuple(projection.channels for _, projection in images) or len(out.totals) != len(gaussians):
+        raise ValueError("sums are of as many Gaussians, images and channels as are gathered: make them by `nothing`")
     if choose_backend("auto", gaussians.means.device) == "gsplat":
         return _by_accumulate(gaussians, viewmat, K, width, height, images, out, near)
     fields = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities)
