@@ -145,27 +145,28 @@ def gather(
 class _Taken:
     """An image as the kernel takes it; holds what the pointers point to."""
 
-    features: Float[Tensor, "n D"]
+    features: Float[Tensor, "*n D"]
     """In single or half precision."""
-    valid: Bool[Tensor, "h w"] | None
-    index: Int[Tensor, "h w"] | None
-    rows: int
-    columns: int
+    cells: Tensor
+    """Which cells of a grid hold a feature, or the region of each cell [h, w]."""
+    is_grid: bool
 
     @classmethod
     def by(cls, image: Grid | Regions) -> "_Taken":
         """Bring an image into the kernel's types; what has them already is not copied."""
-        features = image.features.detach().flatten(0, -2).contiguous()
-        features = features if features.dtype == torch.float16 else features.float()
-        if isinstance(image, Regions):
-            return cls(features, None, image.index.long().contiguous(), *image.index.shape)
-        return cls(features, image.valid.contiguous(), None, *image.valid.shape)
+        features = image.features if image.features.dtype == torch.float16 else image.features.float()
+        cells = image.valid if isinstance(image, Grid) else image.index.long()
+        return cls(features.contiguous(), cells.contiguous(), isinstance(image, Grid))
 
     def for_kernel(self, projection: Projection) -> kernel.LiftImage:
-        tensors = (self.features, projection.matrix, self.valid, self.index)
-        sizes = (*self.features.shape, self.rows, self.columns, projection.matrix.shape[1] // _BLOCK)
-        halves = self.features.dtype == torch.float16
-        return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised, halves)
+        length = self.features.shape[-1]
+        count = self.features.numel() // length
+        cells = self.cells.data_ptr()
+        return kernel.LiftImage(
+            self.features.data_ptr(), projection.matrix.data_ptr(), cells if self.is_grid else None,
+            None if self.is_grid else cells, count, length, *self.cells.shape, projection.matrix.shape[1] // _BLOCK,
+            projection.normalised, self.features.dtype == torch.float16,
+        )  # fmt: skip
 
 
 def dense(
