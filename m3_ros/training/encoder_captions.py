@@ -11,7 +11,7 @@ from m3_ros.features.foreign_words import TRAINING_FOREIGN, foreign_to
 from m3_ros.features.known_words import COLOURS
 from m3_ros.features.vocabulary import ANCHORS, VOCABULARY, phrase_kinds, plain_name
 
-_COLOURED_SHARE = 0.3
+_COLOURED_SHARE = 0.5
 _COLOURED_NAMES = 2
 
 
