@@ -24,6 +24,26 @@ def test_singular_values_end_near_one(shape):
     assert (between - torch.diag_embed(between.diagonal(dim1=-2, dim2=-1))).abs().max() < 1e-3
 
 
+def test_directions_do_not_depend_on_the_size_of_the_gradient():
+    torch.manual_seed(0)
+    matrices = torch.randn(2, 12, 20)
+    for size in (1e-5, 1e5):
+        assert torch.allclose(orthogonalise(size * matrices), orthogonalise(matrices), atol=1e-4)
+
+
+def test_weights_of_one_shape_step_as_each_would_alone():
+    torch.manual_seed(0)
+    start = [torch.randn(8, 12), torch.randn(8, 3, 2, 2), torch.randn(5, 5)]
+    together, alone = ([nn.Parameter(x.clone()) for x in start] for _ in range(2))
+    for a, b in zip(together, alone, strict=True):
+        a.grad = torch.randn_like(a)
+        b.grad = a.grad.clone()
+        Muon([b], lr=0.1).step()
+    Muon(together, lr=0.1).step()
+    for a, b in zip(together, alone, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
 def test_no_gradient_no_direction():
     assert orthogonalise(torch.zeros(1, 4, 6)).abs().max() == 0
 
