@@ -108,7 +108,7 @@ def test_steps_are_full_until_the_cooldown_and_then_shrink_to_nothing(settings):
 def test_the_first_crops_are_smaller_and_twice_as_many(folder, settings):
     state, shapes = new_state(settings.network, Start()), []
     seeds = (FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1)
-    for batch in encoder_training._batches(state, folder / "train", seeds, settings):
+    for batch in encoder_training._batches(state, folder / "train", seeds, replace(settings, small_share=0.625)):
         shapes.append(tuple(batch.images.shape[:3]))
         state.images += len(batch.images)
         if state.images >= settings.crops:
