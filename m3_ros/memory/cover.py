@@ -17,10 +17,16 @@ from m3_ros.memory.components import Coverage, Selection, check_selection
 log = logging.getLogger(__name__)
 
 _BLOCK = 4096
+_BOUNDED_BLOCK = 1024
+"""Bounds of so many features at once stay in the cache."""
 _PREVIEW_STEP = 10
 _ROUNDING = 2.0**-7
 """More than bfloat16 can err by in a cosine: 2^-9 for each factor and for the product, of at most 1 in all."""
 _EXACT = 1e-6
+_DIRECTIONS = 5
+"""Cosines are bounded along one of so many directions, in float32; that many times fewer products."""
+_WORTH_BOUNDING = 1024
+"""Fewer components are multiplied with in full."""
 
 
 def cover_components(chunks: Iterable[Float[Tensor, "n D"]], theta: float, cap: int) -> Selection:
@@ -69,6 +75,7 @@ class _Keys:
     def __init__(self, components: Float[Tensor, "t D"]) -> None:
         self._exact = unit(components)
         self._rounded = self._exact.bfloat16() if prefers_bf16() else None
+        self._bounds = self._bounded()
 
     def extend(self, components: Float[Tensor, "m D"]) -> None:
         """Take more components."""
@@ -76,9 +83,19 @@ class _Keys:
         self._exact = torch.cat([self._exact, more._exact])
         if self._rounded is not None and more._rounded is not None:
             self._rounded = torch.cat([self._rounded, more._rounded])
+        if self._bounds is None:
+            self._bounds = self._bounded()
+        else:
+            self._bounds.extend(more._exact)
+
+    def _bounded(self) -> "_Bounds | None":
+        return None if self._rounded is not None or len(self._exact) < _WORTH_BOUNDING else _Bounds(self._exact)
 
     def nearest(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"], theta: float) -> Float[Tensor, " n"]:
         """Return the cosine of each feature to its nearest component, exact to float32 around theta."""
+        if self._bounds is not None:
+            parts = [self._by_bounds(part, self._bounds) for part in torch.split(x, _BOUNDED_BLOCK)]
+            return torch.cat(parts) / length
         if self._rounded is None:
             return (x @ self._exact.T).amax(dim=1) / length
         cosine = (x.bfloat16() @ self._rounded.T).amax(dim=1).float() / length
@@ -86,6 +103,43 @@ class _Keys:
         if bool(doubtful.any()):
             cosine[doubtful] = (x[doubtful] @ self._exact.T).amax(dim=1) / length[doubtful]
         return cosine
+
+    def _by_bounds(self, x: Float[Tensor, "n D"], bounds: "_Bounds") -> Float[Tensor, " n"]:
+        """Multiply with the component of the highest bound; with all where the next bound lies above that product."""
+        bound = bounds.of(x)
+        best = bound.argmax(dim=1)
+        product = torch.einsum("nd,nd->n", x, self._exact[best])
+        bound[torch.arange(len(x)), best] = -torch.inf
+        open_ = bound.amax(dim=1) > product
+        if bool(open_.any()):
+            product[open_] = (x[open_] @ self._exact.T).amax(dim=1)
+        return product
+
+
+class _Bounds:
+    """Upper bounds of products with unit components: along the strongest directions, and the lengths of what is left.
+
+    x . c = x_p . c_p + x_r . c_r <= x_p . c_p + |x_r| |c_r| (Cauchy and Schwarz): one product of few numbers.
+    """
+
+    def __init__(self, components: Float[Tensor, "t D"]) -> None:
+        _, directions = torch.linalg.eigh(components.T @ components)
+        self._basis = directions[:, -max(1, components.shape[1] // _DIRECTIONS) :].contiguous()
+        self._components = self._split(components)
+
+    def extend(self, components: Float[Tensor, "m D"]) -> None:
+        """Take more components."""
+        self._components = torch.cat([self._components, self._split(components)])
+
+    def of(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n t"]:
+        """Return bounds of the product with each component."""
+        return self._split(x) @ self._components.T
+
+    def _split(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n p"]:
+        """Return what lies along the directions, and the length of the rest, rounded up."""
+        along, square = x @ self._basis, x.square().sum(dim=1)
+        rest = (square - along.square().sum(dim=1)).clamp(min=0) + 1e-5 * square
+        return torch.cat([along, rest.sqrt()[:, None]], dim=1)
 
 
 class _Cover:

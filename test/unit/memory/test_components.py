@@ -78,6 +78,31 @@ def test_rounding_to_bfloat16_does_not_change_the_choice(monkeypatch, in_bf16):
     assert torch.equal(cover_components(chunks, 0.87, 2000).components, selection.components)
 
 
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_bounds_change_neither_the_cover_nor_its_coverage(monkeypatch, noise):
+    features = clustered(3000, noise=noise)
+    monkeypatch.setattr(cover, "prefers_bf16", lambda: False)
+    monkeypatch.setattr(cover, "_BLOCK", 256)
+    in_full = cover_components([features], 0.9, 500)
+    monkeypatch.setattr(cover, "_WORTH_BOUNDING", 1)
+    monkeypatch.setattr(cover, "_BOUNDED_BLOCK", 100)
+    bounded = cover_components([features], 0.9, 500)
+    assert torch.equal(bounded.components, in_full.components)
+    assert bounded.theta == in_full.theta
+    assert bounded.coverage.mean == pytest.approx(in_full.coverage.mean, abs=1e-6)
+    assert bounded.coverage.minimum == pytest.approx(in_full.coverage.minimum, abs=1e-6)
+
+
+def test_bounds_lie_above_every_product():
+    torch.manual_seed(0)
+    components, x = unit(torch.randn(40, 24)), 3 * torch.randn(100, 24)
+    bounds = cover._Bounds(components[:30])
+    bounds.extend(components[30:])
+    assert (bounds.of(x) >= x @ components.T).all()
+    inside = 2 * components[:30] @ bounds._basis @ bounds._basis.T  # nothing is left of it: the bound is tight
+    assert torch.allclose(bounds.of(inside)[:, :30], inside @ components[:30].T, atol=0.02)
+
+
 def test_cover_leaves_nothing_uncovered():
     chunks = [clustered(500, seed=s) for s in range(4)]
     selection = cover_components(chunks, 0.85, 2000)
