@@ -79,14 +79,14 @@ class _Keys:
 
     def extend(self, components: Float[Tensor, "m D"]) -> None:
         """Take more components."""
-        more = _Keys(components)
-        self._exact = torch.cat([self._exact, more._exact])
-        if self._rounded is not None and more._rounded is not None:
-            self._rounded = torch.cat([self._rounded, more._rounded])
+        more = unit(components)
+        self._exact = torch.cat([self._exact, more])
+        if self._rounded is not None:
+            self._rounded = torch.cat([self._rounded, more.bfloat16()])
         if self._bounds is None:
             self._bounds = self._bounded()
         else:
-            self._bounds.extend(more._exact)
+            self._bounds.extend(more)
 
     def _bounded(self) -> "_Bounds | None":
         return None if self._rounded is not None or len(self._exact) < _WORTH_BOUNDING else _Bounds(self._exact)
@@ -173,10 +173,11 @@ class _Cover:
 
     def coverage(self, chunks: Iterable[Float[Tensor, "n D"]]) -> Coverage:
         """Bring the cosines of the last pass up to date with the components that came after, and sum them up."""
-        parts = []
+        parts, known_before, later = [], -1, None
         for (x, length), (cosine, known) in zip(_blocks(chunks), self._nearest, strict=True):
-            later = self.chosen[known:]
-            parts.append(torch.maximum(cosine, _Keys(later).nearest(x, length, self.theta)) if len(later) else cosine)
+            if known != known_before:  # most blocks add none
+                known_before, later = known, _Keys(self.chosen[known:]) if known < len(self.chosen) else None
+            parts.append(cosine if later is None else torch.maximum(cosine, later.nearest(x, length, self.theta)))
         return Coverage.of(torch.cat(parts), self.theta)
 
     def _lower(self) -> None:

@@ -122,6 +122,7 @@ class _Surface:
         index: Int[NDArray[np.int64], " m"],
         voxel_m: float,
     ) -> "_Surface":
+        """Average the chosen Gaussians over fine voxels, weighed by opacity and visibility."""
         means = memory.gaussians.means.numpy()[index].astype(np.float64)
         weight = (memory.gaussians.opacities * memory.visibility).numpy()[index].astype(np.float64)
         voxels = Voxels.around(means, voxel_m)

@@ -44,6 +44,7 @@ class _Edge:
     rows: list[_Row] = field(default_factory=list)
 
     def put(self, stamp_ns: int, row: _Row) -> None:
+        """Insert a row in the order of stamps; it takes the place of one of the same stamp."""
         i = bisect_left(self.stamps, stamp_ns)
         if i < len(self.stamps) and self.stamps[i] == stamp_ns:
             self.rows[i] = row

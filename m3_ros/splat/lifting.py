@@ -159,14 +159,12 @@ class _Taken:
         return cls(features.contiguous(), cells.contiguous(), isinstance(image, Grid))
 
     def for_kernel(self, projection: Projection) -> kernel.LiftImage:
-        length = self.features.shape[-1]
-        count = self.features.numel() // length
-        cells = self.cells.data_ptr()
-        return kernel.LiftImage(
-            self.features.data_ptr(), projection.matrix.data_ptr(), cells if self.is_grid else None,
-            None if self.is_grid else cells, count, length, *self.cells.shape, projection.matrix.shape[1] // _BLOCK,
-            projection.normalised, self.features.dtype == torch.float16,
-        )  # fmt: skip
+        """Describe the image and its projection to the kernel."""
+        valid, index = (self.cells, None) if self.is_grid else (None, self.cells)
+        tensors, length = (self.features, projection.matrix, valid, index), self.features.shape[-1]
+        sizes = (self.features.numel() // length, length, *self.cells.shape, projection.matrix.shape[1] // _BLOCK)
+        halves = self.features.dtype == torch.float16
+        return kernel.LiftImage(*map(kernel.pointer, tensors), *sizes, projection.normalised, halves)
 
 
 def dense(

@@ -12,6 +12,7 @@ from m3_ros.features.known_words import COLOURS
 from m3_ros.features.vocabulary import ANCHORS, VOCABULARY, phrase_kinds, plain_name
 
 _COLOURED_SHARE = 0.5
+"""What phrases with a colour or a material weigh among all that fit a thing."""
 _COLOURED_NAMES = 2
 
 
