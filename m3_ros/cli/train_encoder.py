@@ -14,8 +14,8 @@ it takes 0.84 s instead of 0.94. Beside another busy process waiting costs more 
 
 def run(
     directory: Path = Path("runs/encoder"),
-    crops: int = 160_000,
-    cooldown: int = 118_000,
+    crops: int = 130_000,
+    cooldown: int = 81_000,
     rooms: int = 200,
     seed: int = 0,
     start_from: Path | None = None,

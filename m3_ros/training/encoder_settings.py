@@ -17,11 +17,11 @@ LEFT_OUT = ("armchair/tub",)
 class EncoderTrainingSettings:
     """How long and on what the embedded encoder is trained."""
 
-    crops: int = 160_000
+    crops: int = 130_000
     """Crops to learn from: what a training is long by, whatever else the machine does meanwhile."""
-    cooldown: int = 118_000
+    cooldown: int = 81_000
     """The last crops, over which the steps shrink to nothing."""
-    small_share: float = 0.85
+    small_share: float = 0.625
     """Share of the crops, the first ones, that are small, two for one: twice as many different things for half the
     pixels teach more in less time."""
     rooms: int = 200
