@@ -108,8 +108,8 @@ class _Keys:
         """Multiply with the component of the highest bound; with all where the next bound lies above that product."""
         bound = bounds.of(x)
         best = bound.argmax(dim=1)
-        product = torch.einsum("nd,nd->n", x, self._exact[best])
-        bound[torch.arange(len(x)), best] = -torch.inf
+        product: Tensor = (x * self._exact.index_select(0, best)).sum(dim=1)
+        bound.scatter_(1, best[:, None], -torch.inf)
         open_ = bound.amax(dim=1) > product
         if bool(open_.any()):
             product[open_] = (x[open_] @ self._exact.T).amax(dim=1)

@@ -1,7 +1,8 @@
 // Memory attention read out along a few directions: out[k][p] = sum_i softmax_i(q_p . key_i) value_ik.
 //
 // Sixteen queries lie side by side in a Row. The softmax is online: its running maximum, its sum and the read-outs stay in
-// registers or in the first cache, and the attention over all components is never stored.
+// registers or in the first cache, and the attention over all components is never stored. Queries whose logits are known
+// to be moderate need no maximum: their exponentials stay in a float's range.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -18,14 +19,12 @@ constexpr int kLogits = 128;         // logits that are made at once: they stay 
 static_assert(kLogits % kComponents == 0, "only the last block may be a part of one");
 constexpr int kMostTexts = 64;       // read-outs in one go; more are done in turns
 constexpr float kLeastLength = 1e-6f;  // of |q W|: a zero query attends to all alike
+constexpr float kModerate = 96.f;      // a logit to the base 2; 2^96, summed over 2^20 components, is still far from infinity
 
-// 2^x for x <= 0 to 3e-6 of it; next to nothing below -126. Adding 1.5 * 2^23 rounds x to its whole part, which the lowest
-// bits then hold: without an instruction for it, they are added to the exponent of 2 to the rest.
+// 2^x for x in [-126, 126] to 3e-6 of it. Adding 1.5 * 2^23 rounds x to its whole part, which the lowest bits then hold:
+// without an instruction for it, they are added to the exponent of 2 to the rest.
 template <class V>
-M3_INLINE V exp2_negative(V x) {
-#if !defined(__AVX512F__)
-    x = Ops<V>::max(x, Ops<V>::splat(-126.f));
-#endif
+M3_INLINE V exp2_moderate(V x) {
     const V whole = x + 12582912.f, f = x - (whole - 12582912.f);
     V p = f * 0.00957010195f + 0.0559178616f;
     p = p * f + 0.240247448f;
@@ -39,8 +38,17 @@ M3_INLINE V exp2_negative(V x) {
 #endif
 }
 template <class V>
-M3_INLINE Pair<V> exp2_negative(Pair<V> x) {
-    return {exp2_negative(x.lo), exp2_negative(x.hi)};
+M3_INLINE Pair<V> exp2_moderate(Pair<V> x) {
+    return {exp2_moderate(x.lo), exp2_moderate(x.hi)};
+}
+
+// 2^x for x <= 0; next to nothing below -126.
+M3_INLINE Row exp2_negative(Row x) {
+#if defined(__AVX512F__)
+    return exp2_moderate(x);  // whose instruction for the exponent takes any
+#else
+    return exp2_moderate(R::max(x, splat(-126.f)));
+#endif
 }
 
 // The read-out of sixteen queries while the components go by.
@@ -61,13 +69,14 @@ struct ReadOut {
 
     // Logits that count from the highest, `top` the largest of them; they become weights. On its own: inside attend() it
     // would compete for registers with the products.
+    template <bool Moderate>
     __attribute__((noinline)) void add(Row* logit, int count, Row top, const float* values, int stride) {
         const Row rise = R::max(top, splat(0));
-        if (R::bits_le(top, splat(0)) != (1u << kLanes) - 1) rescale(rise);
+        if (!Moderate && R::bits_le(top, splat(0)) != (1u << kLanes) - 1) rescale(rise);
         Row weights = splat(0), read = splat(0);
 #pragma GCC unroll 4
         for (int i = 0; i < count; i++) {
-            const Row weight = exp2_negative(logit[i] - rise);
+            const Row weight = Moderate ? exp2_moderate(logit[i]) : exp2_negative(logit[i] - rise);
             weights += weight;
             read += weight * values[size_t(i) * stride];
             logit[i] = weight;
@@ -93,12 +102,12 @@ struct ReadOut {
     }
 };
 
-// Logits, counted from the highest, of `Count` components, whose keys are given dimension by dimension. Returns the largest.
+// Logits, counted from -start, of `Count` components, whose keys are given dimension by dimension. Returns the largest.
 template <int Count>
-M3_INLINE Row multiply(Row* logit, Row highest, const Row* query, const float* keys, int dim) {
+M3_INLINE Row multiply(Row* logit, Row start, const Row* query, const float* keys, int dim) {
     Row sum[Count];
 #pragma GCC unroll 8
-    for (int j = 0; j < Count; j++) sum[j] = splat(0) - highest;
+    for (int j = 0; j < Count; j++) sum[j] = start;
 #pragma GCC unroll 4
     for (int d = 0; d < dim; d++, keys += Count) {
         keys = in_one_register(keys);
@@ -116,17 +125,19 @@ M3_INLINE Row multiply(Row* logit, Row highest, const Row* query, const float* k
 
 // Many logits first and then their exponentials: one block at a time, the steps of an exponential, each of which waits for
 // the one before, would stand between the products of two blocks.
+template <bool Moderate>
 void attend(ReadOut& out, const Row* query, const Attention& a, const float* keys, const float* values) {
     Row logit[kLogits];
     for (int left = a.components; left > 0; left -= kLogits) {
         const int count = std::min(kLogits, left);
+        const Row start = Moderate ? splat(0) : splat(0) - out.highest;
         Row top = splat(-FLT_MAX);
         int i = 0;
         for (; i + kComponents <= count; i += kComponents)
-            top = R::max(top, multiply<kComponents>(logit + i, out.highest, query, keys + size_t(i) * a.dim, a.dim));
+            top = R::max(top, multiply<kComponents>(logit + i, start, query, keys + size_t(i) * a.dim, a.dim));
         for (; i < count; i++)
-            top = R::max(top, multiply<1>(logit + i, out.highest, query, keys + size_t(i) * a.dim, a.dim));
-        out.add(logit, count, top, values, a.texts);
+            top = R::max(top, multiply<1>(logit + i, start, query, keys + size_t(i) * a.dim, a.dim));
+        out.add<Moderate>(logit, count, top, values, a.texts);
         keys += size_t(kLogits) * a.dim, values += size_t(kLogits) * a.texts;
     }
 }
@@ -142,6 +153,23 @@ std::vector<float> packed(const Attention& a) {
             keys[to] = a.keys[size_t(i) * a.dim + d];
         }
     return keys;
+}
+
+float longest_key(const Attention& a) {
+    float longest = 0;
+    for (int i = 0; i < a.components; i++) {
+        float square = 0;
+        for (int d = 0; d < a.dim; d++) square += a.keys[size_t(i) * a.dim + d] * a.keys[size_t(i) * a.dim + d];
+        longest = std::max(longest, std::sqrt(square));
+    }
+    return longest;
+}
+
+// Whether no product of the queries with keys of that length, by Cauchy and Schwarz, is immoderate.
+bool moderate(const Row* query, int dim, float longest) {
+    Row square = splat(0);
+    for (int d = 0; d < dim; d++) square += query[d] * query[d];
+    return R::bits_le(square * (longest * longest), splat(kModerate * kModerate)) == (1u << kLanes) - 1;
 }
 
 // Queries [lanes][dim] side by side, each times log2(e) / (|q W| tau): its products with the keys are logits to the base 2.
@@ -169,6 +197,7 @@ void load_sharpened(Row* query, const Attention& a, const float* queries, int la
 void read_out(const Attention& a, int64_t count, const float* queries, float* out, int threads) {
     const int64_t rows = (count + kLanes - 1) / kLanes;
     const std::vector<float> keys = packed(a);
+    const float longest = longest_key(a);
 #pragma omp parallel num_threads(threads)
     {
         Row query[kMostDims];
@@ -177,11 +206,12 @@ void read_out(const Attention& a, int64_t count, const float* queries, float* ou
             const int64_t first = row * kLanes;
             const int lanes = int(std::min<int64_t>(kLanes, count - first));
             load_sharpened(query, a, queries + first * a.dim, lanes);
+            const auto attend_row = moderate(query, a.dim, longest) ? attend<true> : attend<false>;
             for (int text = 0; text < a.texts; text += kMostTexts) {
                 Row logit = splat(0);
                 for (int d = 0; d < a.dim; d++) logit += query[d] * a.keys[d];
                 ReadOut result(std::min(kMostTexts, a.texts - text), logit);
-                attend(result, query, a, keys.data(), a.values + text);
+                attend_row(result, query, a, keys.data(), a.values + text);
                 for (int k = 0; k < result.texts; k++)
                     store_partial(out + (text + k) * count + first, result.total[k] / result.sum, lanes);
             }

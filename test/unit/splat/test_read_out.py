@@ -9,12 +9,21 @@ def random(*shape, seed=0):
 
 
 @pytest.mark.parametrize(("n", "s", "t", "texts"), [(100, 16, 200, 1), (3, 5, 37, 70), (33, 1, 1, 2), (17, 32, 8, 0)])
-@pytest.mark.parametrize("tau", [3.0, 0.3, 0.02])
+@pytest.mark.parametrize("tau", [3.0, 0.3, 0.02, 0.004])
 def test_it_equals_the_plain_softmax(n, s, t, texts, tau):
     queries, keys, values, W = random(n, s), random(s, t, seed=1), random(t, texts, seed=2), random(s, 2 * s, seed=3)
     sharpened = queries.double() / ((queries @ W).double().norm(dim=1, keepdim=True) * tau)
     expected = torch.softmax(sharpened @ keys.double(), dim=1) @ values.double()
     torch.testing.assert_close(read_out(queries, keys, values, W @ W.T, tau), expected.float(), atol=1e-4, rtol=0)
+
+
+def test_queries_of_any_sharpness_stand_side_by_side():
+    """The rows of W differ in length: one query in four has logits far beyond a float's range of exponentials."""
+    queries, keys, values = torch.eye(4).repeat(16, 1), random(4, 300, seed=1), random(300, 3, seed=2)
+    W = torch.diag(torch.tensor([1.0, 0.5, 0.1, 1e-3]))
+    attention = torch.softmax(queries.double() @ torch.linalg.inv(W).double() @ keys.double() / 0.1, dim=1)
+    read = read_out(queries, keys, values, W @ W, 0.1)
+    torch.testing.assert_close(read, (attention @ values.double()).float(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("texts", [2, 3, 4, 6, 71])
