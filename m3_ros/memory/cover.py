@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import unit
@@ -17,7 +18,7 @@ from m3_ros.memory.components import Coverage, Selection, check_selection
 log = logging.getLogger(__name__)
 
 _BLOCK = 4096
-_BOUNDED_BLOCK = 1024
+_BOUNDED_BLOCK = 2048
 """Bounds of so many features at once stay in the cache."""
 _PREVIEW_STEP = 10
 _ROUNDING = 2.0**-7
@@ -25,6 +26,7 @@ _ROUNDING = 2.0**-7
 _EXACT = 1e-6
 _DIRECTIONS = 5
 """Cosines are bounded along one of so many directions, in float32; that many times fewer products."""
+_GROUPS = 8
 _WORTH_BOUNDING = 1024
 """Fewer components are multiplied with in full."""
 
@@ -94,8 +96,8 @@ class _Keys:
     def nearest(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"], theta: float) -> Float[Tensor, " n"]:
         """Return the cosine of each feature to its nearest component, exact to float32 around theta."""
         if self._bounds is not None:
-            parts = [self._by_bounds(part, self._bounds) for part in torch.split(x, _BOUNDED_BLOCK)]
-            return torch.cat(parts) / length
+            parts = zip(torch.split(x, _BOUNDED_BLOCK), torch.split(length, _BOUNDED_BLOCK), strict=True)
+            return torch.cat([self._by_bounds(*part, self._bounds) for part in parts]) / length
         if self._rounded is None:
             return (x @ self._exact.T).amax(dim=1) / length
         cosine = (x.bfloat16() @ self._rounded.T).amax(dim=1).float() / length
@@ -104,13 +106,13 @@ class _Keys:
             cosine[doubtful] = (x[doubtful] @ self._exact.T).amax(dim=1) / length[doubtful]
         return cosine
 
-    def _by_bounds(self, x: Float[Tensor, "n D"], bounds: "_Bounds") -> Float[Tensor, " n"]:
+    def _by_bounds(
+        self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"], bounds: "_Bounds"
+    ) -> Float[Tensor, " n"]:
         """Multiply with the component of the highest bound; with all where the next bound lies above that product."""
-        bound = bounds.of(x)
-        best = bound.argmax(dim=1)
+        best, next_bound = _two_highest(bounds.of(x, length))
         product: Tensor = (x * self._exact.index_select(0, best)).sum(dim=1)
-        bound.scatter_(1, best[:, None], -torch.inf)
-        open_ = bound.amax(dim=1) > product
+        open_ = next_bound > product
         if bool(open_.any()):
             product[open_] = (x[open_] @ self._exact.T).amax(dim=1)
         return product
@@ -125,21 +127,39 @@ class _Bounds:
     def __init__(self, components: Float[Tensor, "t D"]) -> None:
         _, directions = torch.linalg.eigh(components.T @ components)
         self._basis = directions[:, -max(1, components.shape[1] // _DIRECTIONS) :].contiguous()
-        self._components = self._split(components)
+        self._components = self._split(components, components.norm(dim=1))
 
     def extend(self, components: Float[Tensor, "m D"]) -> None:
         """Take more components."""
-        self._components = torch.cat([self._components, self._split(components)])
+        self._components = torch.cat([self._components, self._split(components, components.norm(dim=1))])
 
-    def of(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n t"]:
-        """Return bounds of the product with each component."""
-        return self._split(x) @ self._components.T
+    def of(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"]) -> Float[Tensor, "n groups t/groups"]:
+        """Return bounds of the product with each component, in groups; those beyond the last are -inf."""
+        count = len(self._components)
+        bound = self._split(x, length) @ pad(self._components, (0, 0, 0, -count % _GROUPS)).T
+        bound[:, count:] = -torch.inf
+        return bound.view(len(x), _GROUPS, -1)
 
-    def _split(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n p"]:
+    def _split(self, x: Float[Tensor, "n D"], length: Float[Tensor, " n"]) -> Float[Tensor, "n p"]:
         """Return what lies along the directions, and the length of the rest, rounded up."""
-        along, square = x @ self._basis, x.square().sum(dim=1)
+        along, square = x @ self._basis, length.square()
         rest = (square - along.square().sum(dim=1)).clamp(min=0) + 1e-5 * square
         return torch.cat([along, rest.sqrt()[:, None]], dim=1)
+
+
+def _two_highest(x: Float[Tensor, "n groups m"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return where the highest number of each row stands, and the second highest.
+
+    The highest of each group first: that is fast, while where they stand is slow to tell.
+    """
+    count, groups, size = x.shape
+    highest = x.amax(dim=2)
+    group = highest.argmax(dim=1)
+    members = x.view(-1, size).index_select(0, torch.arange(count) * groups + group)
+    place = members.argmax(dim=1)
+    members.scatter_(1, place[:, None], -torch.inf)
+    highest.scatter_(1, group[:, None], members.amax(dim=1, keepdim=True))
+    return group * size + place, highest.amax(dim=1)
 
 
 class _Cover:

@@ -95,12 +95,24 @@ def test_bounds_change_neither_the_cover_nor_its_coverage(monkeypatch, noise):
 
 def test_bounds_lie_above_every_product():
     torch.manual_seed(0)
-    components, x = unit(torch.randn(40, 24)), 3 * torch.randn(100, 24)
+    components, x = unit(torch.randn(43, 24)), 3 * torch.randn(100, 24)
     bounds = cover._Bounds(components[:30])
     bounds.extend(components[30:])
-    assert (bounds.of(x) >= x @ components.T).all()
+    bound = bounds.of(x, x.norm(dim=1)).flatten(1)
+    assert (bound[:, :43] >= x @ components.T).all()
+    assert (bound[:, 43:] == -torch.inf).all()
     inside = 2 * components[:30] @ bounds._basis @ bounds._basis.T  # nothing is left of it: the bound is tight
-    assert torch.allclose(bounds.of(inside)[:, :30], inside @ components[:30].T, atol=0.02)
+    bound = bounds.of(inside, inside.norm(dim=1)).flatten(1)
+    assert torch.allclose(bound[:, :30], inside @ components[:30].T, atol=0.02)
+
+
+def test_the_two_highest_are_those_of_a_sort():
+    torch.manual_seed(0)
+    x = torch.randn(200, 8, 5)
+    ordered = x.flatten(1).sort(dim=1, descending=True)
+    place, second = cover._two_highest(x)
+    assert torch.equal(place, ordered.indices[:, 0])
+    assert torch.equal(second, ordered.values[:, 1])
 
 
 def test_cover_leaves_nothing_uncovered():
