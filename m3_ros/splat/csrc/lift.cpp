@@ -55,7 +55,7 @@ struct Tile {
 // The spots that one Gaussian of a tile reaches.
 struct Reached {
     int count = 0;
-    int number[kSpots * kSpots + 1];  // of the tile
+    int place[kSpots * kSpots + 1];  // of their numbers among those of the tile
     float weight[kSpots * kSpots + 1];
 };
 
@@ -90,14 +90,14 @@ void blend_tile(const Context& context, LiftWork& work, const Tile& tile) {
 }
 
 // List the spots of a Gaussian; returns the sum of its weights.
-float list_spots(const LiftWork& work, int i, Reached& out) {
+float list_spots(const LiftWork& work, int i, int stride, Reached& out) {
     float sum = 0;
     out.count = 0;
     for (int r = work.first[i]; r <= work.last[i]; r++) {
         const float* pixels = reinterpret_cast<const float*>(work.rows.data() + i * kSpots + r);
         for (int s = 0; s < kSpots; s++) {  // without a branch: which of them are reached is hard to foretell
             const float weight = pixels[kSpot * s] + pixels[kSpot * s + 1];
-            out.number[out.count] = r * kSpots + s, out.weight[out.count] = weight;
+            out.place[out.count] = (r * kSpots + s) * stride, out.weight[out.count] = weight;
             out.count += weight > 0;
             sum += weight;
         }
@@ -108,14 +108,14 @@ float list_spots(const LiftWork& work, int i, Reached& out) {
 // out[:] = sum over the reached spots of weight * value, for `Group` blocks of sixteen channels at once. Two chains of
 // additions, because a single one would wait for each of them, whatever the group: the same bits beside any other image.
 template <int Group>
-M3_INLINE void multiply(const Reached& reached, const float* values, int stride, float* out) {
+M3_INLINE void multiply(const Reached& reached, const float* values, float* out) {
     Row even[Group], odd[Group];
 #pragma GCC unroll 8
     for (int g = 0; g < Group; g++) even[g] = odd[g] = splat(0);
     int s = 0;
     for (; s + 1 < reached.count; s += 2) {
-        const float* a = in_one_register(values + size_t(reached.number[s]) * stride);
-        const float* b = in_one_register(values + size_t(reached.number[s + 1]) * stride);
+        const float* a = in_one_register(values + reached.place[s]);
+        const float* b = in_one_register(values + reached.place[s + 1]);
         const float of_a = reached.weight[s], of_b = reached.weight[s + 1];
 #pragma GCC unroll 8
         for (int g = 0; g < Group; g++) {
@@ -124,7 +124,7 @@ M3_INLINE void multiply(const Reached& reached, const float* values, int stride,
         }
     }
     if (s < reached.count) {
-        const float* a = values + size_t(reached.number[s]) * stride;
+        const float* a = values + reached.place[s];
 #pragma GCC unroll 8
         for (int g = 0; g < Group; g++) even[g] += load(a + 16 * g) * reached.weight[s];
     }
@@ -135,10 +135,10 @@ M3_INLINE void multiply(const Reached& reached, const float* values, int stride,
 // The same for all channels of all images, which lie side by side.
 void multiply_all(const Reached& reached, const float* values, int stride, float* out) {
     int c = 0;
-    for (; c + 16 * kLiftGroup <= stride; c += 16 * kLiftGroup) multiply<kLiftGroup>(reached, values + c, stride, out + c);
+    for (; c + 16 * kLiftGroup <= stride; c += 16 * kLiftGroup) multiply<kLiftGroup>(reached, values + c, out + c);
     if constexpr (kLiftGroup > 2)
-        for (; c + 32 <= stride; c += 32) multiply<2>(reached, values + c, stride, out + c);
-    for (; c < stride; c += 16) multiply<1>(reached, values + c, stride, out + c);
+        for (; c + 32 <= stride; c += 32) multiply<2>(reached, values + c, out + c);
+    for (; c < stride; c += 16) multiply<1>(reached, values + c, out + c);
 }
 
 void lift_tile(const Camera& camera, const Seen& seen, LiftWork& work, LiftSums& sums, const Tile& tile) {
@@ -147,7 +147,7 @@ void lift_tile(const Camera& camera, const Seen& seen, LiftWork& work, LiftSums&
         fill_spots(camera, seen.images[k], seen.projected[k], tile.x0, tile.y0, seen.stride, spots);
     for (int i = 0; i < tile.count; i++) {
         const size_t slot = size_t(tile.first + i);
-        sums.seen[slot] = list_spots(work, i, work.reached);
+        sums.seen[slot] = list_spots(work, i, seen.stride, work.reached);
         if (work.reached.count) multiply_all(work.reached, spots, seen.stride, sums.wide.data() + slot * seen.stride);
     }
 }

@@ -267,23 +267,26 @@ M3_INLINE Row lane_numbers() {
     return load(numbers);
 }
 
-// out[0 .. count) = halves as floats; finite ones, to the last bit.
-M3_INLINE void widen(const uint16_t* halves, int count, float* out) {
-    int i = 0;
+// A half as a float; a finite one, to the last bit.
+M3_INLINE float widened(uint16_t half) {  // exponent and fraction in place, then the exponents' difference: 127 - 15
+    const uint32_t bits = uint32_t(half & 0x7fff) << 13, sign = uint32_t(half & 0x8000) << 16;
+    float size;
+    __builtin_memcpy(&size, &bits, 4);
+    size *= 0x1p112f;
+    return sign ? -size : size;
+}
+
+M3_INLINE Row widened_row(const uint16_t* halves) {
 #if defined(__AVX512F__)
-    for (; i + 16 <= count; i += 16)
-        store(out + i, (Row)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves + i))));
+    return (Row)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves)));
 #elif defined(__AVX2__)
-    for (; i + 8 <= count; i += 8)
-        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves + i))));
+    const __m128i* parts = reinterpret_cast<const __m128i*>(halves);
+    return {(Vec8)_mm256_cvtph_ps(_mm_loadu_si128(parts)), (Vec8)_mm256_cvtph_ps(_mm_loadu_si128(parts + 1))};
+#else
+    alignas(64) float lanes[kLanes];
+    for (int i = 0; i < kLanes; i++) lanes[i] = widened(halves[i]);
+    return load(lanes);
 #endif
-    for (; i < count; i++) {  // exponent and fraction in place, then the exponents' difference: 127 - 15
-        const uint32_t bits = uint32_t(halves[i] & 0x7fff) << 13, sign = uint32_t(halves[i] & 0x8000) << 16;
-        float size;
-        __builtin_memcpy(&size, &bits, 4);
-        size *= 0x1p112f;
-        out[i] = sign ? -size : size;
-    }
 }
 
 // The first `count` lanes of a row of memory; the others are zero.

@@ -14,14 +14,37 @@ constexpr int kVectorsAtOnce = kRegistersPerRow == 1 ? 8 : 4;
 constexpr int kVectorsOfTask = 32;
 constexpr int kChunk = 256;  // numbers of each vector for which the matrix stays in the nearest cache
 
-float squared_length(const float* x, int length) {
-    Row sum = splat(0);
+// The squared length of a vector whose numbers `take_row(d)` and `take(d)` hand over, sixteen and one at a time. Two chains of
+// additions, because a single one would wait for each of them.
+template <class TakeRow, class Take>
+M3_INLINE float squared_length(int length, TakeRow take_row, Take take) {
+    Row even = splat(0), odd = splat(0);
     int d = 0;
-    for (; d + kLanes <= length; d += kLanes) sum += load(x + d) * load(x + d);
-    const Vec4 parts = R::fold(sum);
+    for (; d + 2 * kLanes <= length; d += 2 * kLanes) {
+        const Row a = take_row(d), b = take_row(d + kLanes);
+        even += a * a, odd += b * b;
+    }
+    const Vec4 parts = R::fold(even + odd);
     float rest = 0;
-    for (; d < length; d++) rest += x[d] * x[d];
+    for (; d < length; d++) {
+        const float x = take(d);
+        rest += x * x;
+    }
     return (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest;
+}
+
+float squared_length(const float* x, int length) {
+    return squared_length(length, [&](int d) { return load(x + d); }, [&](int d) { return x[d]; });
+}
+
+// out[0 .. length) = halves as floats; returns their squared length, summed while they are in registers.
+float widen(const uint16_t* halves, int length, float* out) {
+    const auto take_row = [&](int d) {
+        const Row row = widened_row(halves + d);
+        store(out + d, row);
+        return row;
+    };
+    return squared_length(length, take_row, [&](int d) { return out[d] = widened(halves[d]); });
 }
 
 // Some numbers of vectors next to each other, as floats.
@@ -30,16 +53,21 @@ struct Chunk {
     size_t step;  // from one vector to the next
 };
 
+// Numbers d .. d + length of `Count` vectors; adds their squares to those of the numbers before.
 template <int Count>
-M3_INLINE Chunk chunk_of(const LiftImage& image, int i, int d, int length, float* space) {
+M3_INLINE Chunk chunk_of(const LiftImage& image, int i, int d, int length, float* space, float* square) {
     const size_t at = size_t(i) * image.length + d;
-    if (!image.halves) return {static_cast<const float*>(image.features) + at, size_t(image.length)};
+    if (!image.halves) {
+        const float* first = static_cast<const float*>(image.features) + at;
+        for (int k = 0; k < Count; k++) square[k] += squared_length(first + size_t(k) * image.length, length);
+        return {first, size_t(image.length)};
+    }
     const uint16_t* halves = static_cast<const uint16_t*>(image.features) + at;
     for (int k = 0; k < Count; k++) {
         const uint16_t* from = halves + size_t(k) * image.length;
         const uint16_t* next = from + size_t(Count) * image.length;  // memory is slow to find rows that are this short
         for (int b = 0; b < length; b += 32) __builtin_prefetch(next + b);
-        widen(from, length, space + k * kChunk);
+        square[k] += widen(from, length, space + k * kChunk);
     }
     return {space, kChunk};
 }
@@ -68,10 +96,8 @@ template <int Count>
 M3_INLINE void project_some(const LiftImage& image, int i, int d, float* out, float* square) {
     alignas(64) float space[Count * kChunk];
     const int length = std::min(kChunk, image.length - d);
-    const Chunk chunk = chunk_of<Count>(image, i, d, length, space);
+    const Chunk chunk = chunk_of<Count>(image, i, d, length, space, square);
     multiply_chunk<Count>(chunk, image.matrix + size_t(d) * 16 * image.blocks, length, image.blocks, d > 0, out);
-    if (image.normalised)
-        for (int k = 0; k < Count; k++) square[k] += squared_length(chunk.first + k * chunk.step, length);
 }
 
 void project(const LiftImage& image, int begin, int end, float* vectors) {
@@ -150,10 +176,8 @@ void fill_from_regions(const Camera& camera, const LiftImage& image, const Proje
             const int64_t region = index[cell_of(x0 + x, image.columns, camera.width)];
             float* to = out + (y * kSpots + x) * stride;
             if (seen.known >= 0) to[seen.known] = region >= 0;
-            if (region >= 0)
-                std::memcpy(to + seen.first, seen.vectors.data() + size_t(region) * width, sizeof(float) * width);
-            else
-                std::memset(to + seen.first, 0, sizeof(float) * width);
+            for (int c = 0; c < width; c += kLanes)
+                store(to + seen.first + c, region >= 0 ? load(seen.vectors.data() + size_t(region) * width + c) : splat(0));
         }
     }
 }
