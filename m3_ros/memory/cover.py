@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from m3_ros.errors import TrainingError
 from m3_ros.features.encoder import unit
 from m3_ros.features.vision_transformer import prefers_bf16
+from m3_ros.memory.attention import pca_projection
 from m3_ros.memory.components import Coverage, Selection, check_selection
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,7 @@ class _Bounds:
     """
 
     def __init__(self, components: Float[Tensor, "t D"]) -> None:
-        _, directions = torch.linalg.eigh(components.T @ components)
-        self._basis = directions[:, -max(1, components.shape[1] // _DIRECTIONS) :].contiguous()
+        self._basis = pca_projection(components.T @ components, max(1, components.shape[1] // _DIRECTIONS)).T
         self._components = self._split(components, components.norm(dim=1))
 
     def extend(self, components: Float[Tensor, "m D"]) -> None:

@@ -59,7 +59,8 @@ M3_INLINE Chunk chunk_of(const LiftImage& image, int i, int d, int length, float
     const size_t at = size_t(i) * image.length + d;
     if (!image.halves) {
         const float* first = static_cast<const float*>(image.features) + at;
-        for (int k = 0; k < Count; k++) square[k] += squared_length(first + size_t(k) * image.length, length);
+        if (image.normalised)
+            for (int k = 0; k < Count; k++) square[k] += squared_length(first + size_t(k) * image.length, length);
         return {first, size_t(image.length)};
     }
     const uint16_t* halves = static_cast<const uint16_t*>(image.features) + at;
